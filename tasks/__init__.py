@@ -1,0 +1,56 @@
+"""The producers' face and the Celery tasks.
+
+    from tasks import BindRequest, submit, submit_many, wait
+
+Tasks, each in a module of its name: `axn.jobs` and `axn.callbacks` take ids that stand in the ledger, `axn.bind` takes
+one request from any Celery client.
+"""
+
+from worker.domain.bind_request import BindRequest
+from worker.domain.job import Job, JobState, Lane, OnDoubt
+from worker.domain.job_ids import job_id_for_key
+from worker.errors import (
+    AxnError,
+    IdempotencyConflictError,
+    InvalidRequestError,
+    JobNotFoundError,
+    LedgerUnavailableError,
+    WaitTimeoutError,
+)
+from worker.intake.intake import Submitted
+from worker.producers import (
+    close,
+    read,
+    read_async,
+    submit,
+    submit_async,
+    submit_many,
+    submit_many_async,
+    wait,
+    wait_async,
+)
+
+__all__ = [
+    "AxnError",
+    "BindRequest",
+    "IdempotencyConflictError",
+    "InvalidRequestError",
+    "Job",
+    "JobNotFoundError",
+    "JobState",
+    "Lane",
+    "LedgerUnavailableError",
+    "OnDoubt",
+    "Submitted",
+    "WaitTimeoutError",
+    "close",
+    "job_id_for_key",
+    "read",
+    "read_async",
+    "submit",
+    "submit_async",
+    "submit_many",
+    "submit_many_async",
+    "wait",
+    "wait_async",
+]

@@ -1,0 +1,79 @@
+"""This worker process's services: made when Celery starts the process, ended when it stops."""
+
+import threading
+from typing import Any
+
+from celery.signals import worker_init, worker_process_init, worker_process_shutdown, worker_ready, worker_shutdown
+
+from worker import __version__
+from worker.app import app
+from worker.bootstrap import WorkerServices, build_worker, check_worker_settings
+from worker.errors import SettingsError
+from worker.reporting import set_up_sentry
+from worker.runtime import PerProcess, Runtime
+from worker.settings import Settings, load_settings
+
+
+class WorkerProcess(PerProcess):
+    """The loop and everything that runs on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        settings = load_settings()
+        set_up_sentry(settings.sentry_dsn.get_secret_value(), settings.environment, __version__)
+        self.runtime = Runtime("axn-worker")
+        self.services = self.runtime.run(self._build(settings))
+
+    @staticmethod
+    async def _build(settings: Settings) -> WorkerServices:
+        services = build_worker(settings, app)
+        services.start_ticking()
+        return services
+
+    def end(self) -> None:
+        """Let callbacks under way end, then close."""
+        self.runtime.run(self.services.aclose())
+        self.runtime.stop()
+
+
+_lock = threading.Lock()
+_process: WorkerProcess | None = None
+
+
+def this_process() -> WorkerProcess:
+    """Made at the first call in each process: a forked pool's children get their own."""
+    global _process  # noqa: PLW0603 - one per process, as the module says
+    with _lock:
+        if _process is None or not _process.is_current:
+            _process = WorkerProcess()
+        return _process
+
+
+def _check(**_: Any) -> None:
+    try:
+        check_worker_settings(load_settings())
+    except SettingsError as wrong:
+        raise SystemExit(f"axn: {wrong}") from None
+
+
+def _start(**_: Any) -> None:
+    this_process()
+
+
+def _start_and_tell(**_: Any) -> None:
+    this_process()
+    print("axn worker ready", flush=True)  # noqa: T201 - whoever supervises the process waits for this line
+
+
+def _stop(**_: Any) -> None:
+    global _process
+    process, _process = _process, None
+    if process is not None and process.is_current:
+        process.end()
+
+
+worker_init.connect(_check, weak=False)
+worker_ready.connect(_start_and_tell, weak=False)
+worker_process_init.connect(_start, weak=False)
+worker_shutdown.connect(_stop, weak=False)
+worker_process_shutdown.connect(_stop, weak=False)

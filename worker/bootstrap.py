@@ -1,0 +1,252 @@
+"""The only place where the parts are put together: settings in, services out. Tests pass their own parts in here."""
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from celery import Celery
+from redis.asyncio import Redis
+
+from worker.attempt.attempt import ACTION, AttemptRules, Attempts
+from worker.attempt.decisions import RetryRules
+from worker.callbacks.guard import ReceiverRules, guarded_socket_factory
+from worker.callbacks.sender import CallbackSender
+from worker.callbacks.signature import decode_secrets
+from worker.clock import Clock, SystemClock
+from worker.delivery import Delivery
+from worker.domain.durations import duration_ms
+from worker.domain.job import Lane
+from worker.errors import SettingsError
+from worker.http import HttpClient
+from worker.intake.acceptance import Acceptance, AcceptanceRules
+from worker.intake.intake import Intake
+from worker.ledger.callbacks import CallbackLedger
+from worker.ledger.endings import Endings
+from worker.ledger.ledger import Ledger
+from worker.ledger.timetable import Timetable
+from worker.pace.pace import Pace, account_of
+from worker.provider.client import ProviderClient
+from worker.provider.requests import Credentials
+from worker.publisher import Publisher
+from worker.redis_scripts import connect
+from worker.settings import Settings
+from worker.ticker import Ticker
+
+_LARGEST_ANSWER_BYTES = 1 << 20
+_LARGEST_RECEIVER_ANSWER_BYTES = 64 << 10
+_DUE_PER_PARTITION = 500
+_LEASE_SLACK_MS = 2_000
+
+
+@dataclass
+class ProducerServices:
+    """What a producer needs: to submit, to read, to wait."""
+
+    settings: Settings
+    redis: "Redis[Any]"
+    ledger: Ledger
+    intake: Intake
+    endings: Endings
+    publisher: Publisher
+    executor: ThreadPoolExecutor
+    clock: Clock
+
+    async def aclose(self) -> None:
+        """Close connections."""
+        await self.endings.aclose()
+        await self.redis.aclose()
+        self.executor.shutdown(wait=False)
+
+
+@dataclass
+class WorkerServices:
+    """What a worker process needs beside that."""
+
+    producer: ProducerServices
+    attempts: Attempts
+    delivery: Delivery
+    ticker: Ticker
+    clients: tuple[HttpClient, ...]
+    background: set["asyncio.Task[None]"] = field(default_factory=set)
+
+    def start_ticking(self) -> None:
+        """Look at the timetable from now on."""
+        self.background.add(asyncio.get_running_loop().create_task(self.ticker.run()))
+
+    async def aclose(self) -> None:
+        """Stop ticking, let callbacks under way end, close connections."""
+        for task in self.background:
+            task.cancel()
+        await asyncio.gather(*self.background, return_exceptions=True)
+        await self.delivery.drain()
+        for client in self.clients:
+            await client.aclose()
+        await self.producer.aclose()
+
+
+def receiver_rules(settings: Settings) -> ReceiverRules:
+    """Where callbacks may go."""
+    return ReceiverRules(settings.callback_allow_http, settings.callback_allow_nets, settings.callback_ports)
+
+
+def build_acceptance(settings: Settings, clock: Clock) -> Acceptance:
+    """What is checked when a request is accepted."""
+    return Acceptance(AcceptanceRules(settings.pool_key, settings.expiration_margin, receiver_rules(settings)), clock)
+
+
+def build_producer(settings: Settings, app: Celery, clock: Clock | None = None) -> ProducerServices:
+    """Call inside the loop that will use it."""
+    clock = clock or SystemClock()
+    redis = connect(settings.redis_url, timeout_ms=duration_ms(settings.redis_timeout))
+    ledger = Ledger(
+        redis, result_ttl_ms=duration_ms(settings.result_ttl), first_look_ms=duration_ms(settings.first_look)
+    )
+    publisher = Publisher(app)
+    # One thread: kombu's producers are blocking, and the order of publication is then that of submission.
+    executor = ThreadPoolExecutor(1, thread_name_prefix="axn-publish")
+    intake = Intake(build_acceptance(settings, clock), ledger, publisher, executor)
+    return ProducerServices(settings, redis, ledger, intake, Endings(redis, ledger), publisher, executor, clock)
+
+
+def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) -> WorkerServices:
+    """Call inside the loop that will use it.
+
+    Raises:
+        SettingsError: credentials are missing, or the callback secret is malformed.
+    """
+    producer = build_producer(settings, app, clock)
+    provider_http, callback_http = _provider_http(settings), _callback_http(settings)
+    delivery = _delivery(settings, producer, callback_http)
+    attempts = Attempts(
+        ledger=producer.ledger,
+        pace=_pace(settings, producer),
+        provider=_provider(settings, provider_http, producer.clock),
+        courier=delivery,
+        rules=_attempt_rules(settings),
+        clock=producer.clock,
+        slots=asyncio.Semaphore(settings.in_flight),
+    )
+    return WorkerServices(producer, attempts, delivery, _ticker(settings, producer), (provider_http, callback_http))
+
+
+def check_worker_settings(settings: Settings) -> None:
+    """What a worker cannot start without.
+
+    Raises:
+        SettingsError: names the variable and the fix.
+    """
+    _credentials(settings)
+    _callback_keys(settings)
+
+
+def _provider_http(settings: Settings) -> HttpClient:
+    return HttpClient(
+        max_connections=settings.in_flight,
+        max_answer_bytes=_LARGEST_ANSWER_BYTES,
+        connect_timeout_ms=duration_ms(settings.connect_timeout),
+    )
+
+
+def _callback_http(settings: Settings) -> HttpClient:
+    return HttpClient(
+        max_connections=2 * max(settings.callback_in_flight, 1),
+        max_answer_bytes=_LARGEST_RECEIVER_ANSWER_BYTES,
+        connect_timeout_ms=duration_ms(settings.connect_timeout),
+        socket_factory=guarded_socket_factory(receiver_rules(settings)),
+    )
+
+
+def _credentials(settings: Settings) -> Credentials:
+    secret = settings.access_key_secret.get_secret_value()
+    if not settings.access_key_id or not secret:
+        raise SettingsError(
+            "AXN_ACCESS_KEY_ID and AXN_ACCESS_KEY_SECRET (or ALIBABA_CLOUD_ACCESS_KEY_ID and …_SECRET) must be set"
+        )
+    return Credentials(settings.access_key_id, secret, settings.security_token.get_secret_value())
+
+
+def _callback_keys(settings: Settings) -> tuple[bytes, ...]:
+    try:
+        return decode_secrets(settings.callback_secret.get_secret_value())
+    except ValueError as malformed:
+        raise SettingsError(str(malformed)) from None
+
+
+def _provider(settings: Settings, http: HttpClient, clock: Clock) -> ProviderClient:
+    return ProviderClient(
+        http,
+        endpoint=settings.endpoint,
+        credentials=_credentials(settings),
+        signature_version=settings.signature,
+        answer_format=settings.answer_format,
+        total_timeout_ms=duration_ms(settings.attempt_timeout),
+        clock=clock,
+    )
+
+
+def _pace(settings: Settings, producer: ProducerServices) -> Pace:
+    pace = settings.pace
+    depth_ms: Mapping[Lane, int] = {
+        Lane.CHECKOUT: duration_ms(pace.checkout_depth),
+        Lane.RENEWAL: duration_ms(pace.renewal_depth),
+        Lane.BATCH: duration_ms(pace.batch_depth),
+    }
+    return Pace(
+        producer.redis,
+        account=account_of(settings.access_key_id),
+        action=ACTION,
+        per_second=pace.bind_axn_per_second,
+        depth_ms=depth_ms,
+        clock=producer.clock,
+    )
+
+
+def _attempt_rules(settings: Settings) -> AttemptRules:
+    retry = settings.retry
+    return AttemptRules(
+        lease_ms=settings.lease_ms,
+        attempt_timeout_ms=duration_ms(settings.attempt_timeout),
+        patience_ms=duration_ms(settings.pace.patience),
+        callback_lease_ms=_callback_lease_ms(settings),
+        expiration_margin=settings.expiration_margin,
+        retry=RetryRules(
+            base_ms=duration_ms(retry.base),
+            cap_ms=duration_ms(retry.cap),
+            slow_base_ms=duration_ms(retry.slow_base),
+            slow_cap_ms=duration_ms(retry.slow_cap),
+            attempts=retry.attempts,
+            probe_after_ms=duration_ms(settings.doubt.probe_after),
+            probe_window_ms=duration_ms(settings.doubt.window),
+        ),
+    )
+
+
+def _callback_lease_ms(settings: Settings) -> int:
+    return duration_ms(settings.callback_timeout) + _LEASE_SLACK_MS
+
+
+def _delivery(settings: Settings, producer: ProducerServices, http: HttpClient) -> Delivery:
+    sender = CallbackSender(http, keys=_callback_keys(settings), timeout_ms=duration_ms(settings.callback_timeout), clock=producer.clock)
+    return Delivery(
+        CallbackLedger(producer.redis),
+        sender,
+        schedule_ms=[duration_ms(delay) for delay in settings.callback_schedule],
+        lease_ms=_callback_lease_ms(settings),
+        in_flight=settings.callback_in_flight,
+    )
+
+
+def _ticker(settings: Settings, producer: ProducerServices) -> Ticker:
+    timetable = Timetable(
+        producer.redis, next_look_ms=duration_ms(settings.first_look), most_per_partition=_DUE_PER_PARTITION
+    )
+    return Ticker(
+        timetable,
+        producer.ledger,
+        producer.publisher,
+        executor=producer.executor,
+        tick_ms=duration_ms(settings.tick),
+        clock=producer.clock,
+    )

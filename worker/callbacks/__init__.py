@@ -1,0 +1,1 @@
+"""The callback's body, its signature and its one POST."""

@@ -1,0 +1,1 @@
+"""The axn command."""

@@ -1,0 +1,49 @@
+"""`axn`: every command of the worker, in one place."""
+
+from typing import Annotated
+
+import typer
+
+from worker import __version__
+from worker.cli import bind, demo, job, receiver, sandbox, up, worker
+from worker.cli.output import Exit, complain
+from worker.errors import AxnError, SettingsError
+
+app = typer.Typer(
+    name="axn",
+    help="Bind private numbers through BindAxn: a queue that loses nothing and binds nothing twice silently.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+for command in (up.up, demo.demo, sandbox.sandbox, receiver.receiver, worker.worker, bind.bind):
+    app.command()(command)
+app.add_typer(job.app, name="job")
+
+
+def _show_version(*, asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def axn(
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+) -> None:
+    """Bind private numbers through BindAxn: a queue that loses nothing and binds nothing twice silently."""
+    _show_version(asked=version)
+
+
+def main() -> None:
+    """Run the command; what is foreseen ends in one line, never in a traceback."""
+    try:
+        app()
+    except SettingsError as wrong:
+        complain(str(wrong))
+        raise SystemExit(Exit.BAD_INPUT) from None
+    except AxnError as failed:
+        complain(str(failed))
+        raise SystemExit(Exit.FAILED) from None

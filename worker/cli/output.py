@@ -1,0 +1,76 @@
+"""What the commands print, for people and for programs, and the exit statuses they share."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from enum import IntEnum
+from typing import Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from worker.domain.job import Job, JobState
+from worker.errors import FieldFault
+
+
+class Exit(IntEnum):
+    """Exit statuses of all commands."""
+
+    BOUND = 0
+    FAILED = 1
+    BAD_INPUT = 2
+    NOT_FINISHED = 3
+
+
+def print_json(value: Any) -> None:
+    """One line of JSON."""
+    typer.echo(json.dumps(value, ensure_ascii=False))
+
+
+def complain(message: str, *, faults: Sequence[FieldFault] = (), as_json: bool = False) -> None:
+    """Say on standard error what is wrong; with --json as one line on standard output."""
+    if as_json:
+        print_json({"error": message, "faults": [dataclasses.asdict(fault) for fault in faults]})
+    elif faults:
+        for fault in faults:
+            typer.echo(f"axn: {fault}", err=True)
+    else:
+        typer.echo(f"axn: {message}", err=True)
+
+
+def refuse(message: str, *, faults: Sequence[FieldFault] = (), as_json: bool = False) -> NoReturn:
+    """Complain of bad input and end."""
+    complain(message, faults=faults, as_json=as_json)
+    raise typer.Exit(Exit.BAD_INPUT)
+
+
+def exit_of(job: Job) -> Exit:
+    """The exit status that tells of a job's state."""
+    if job.state is JobState.BOUND:
+        return Exit.BOUND
+    return Exit.FAILED if job.state.is_end else Exit.NOT_FINISHED
+
+
+def job_as_dict(job: Job) -> dict[str, Any]:
+    """All fields of a job; enums as their values."""
+    return dataclasses.asdict(job)
+
+
+def print_job(job: Job, *, as_json: bool) -> None:
+    """A job, as a table of what is known of it or as one line of JSON."""
+    if as_json:
+        print_json(job_as_dict(job))
+        return
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in job_as_dict(job).items():
+        if value not in ("", 0):
+            table.add_row(name, _readable(name, value))
+    Console(soft_wrap=True).print(table)
+
+
+def _readable(name: str, value: Any) -> str:
+    if name.endswith("_at"):
+        return datetime.fromtimestamp(value / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return str(value)

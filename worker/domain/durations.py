@@ -1,0 +1,41 @@
+"""Spans of time as people write them: `30s`, `5m`, `2h`, `7d`, or a plain number of seconds."""
+
+import re
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", re.IGNORECASE)
+_MS_PER_UNIT = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def parse_duration(text: object) -> timedelta:
+    """Read a span.
+
+    Args:
+        text: `30s`, `1.5h`, `250ms`, `7d`, a number of seconds, or a timedelta.
+
+    Raises:
+        ValueError: it is none of these, or negative.
+    """
+    if isinstance(text, timedelta):
+        span = text
+    elif isinstance(text, (int, float)) and not isinstance(text, bool):
+        span = timedelta(seconds=text)
+    elif isinstance(text, str) and (match := _SPAN.fullmatch(text.strip())):
+        span = timedelta(milliseconds=float(match[1]) * _MS_PER_UNIT[(match[2] or "s").lower()])
+    else:
+        raise ValueError("must be a span of time such as 30s, 5m, 2h or 7d, or a number of seconds")
+    if span < timedelta(0):
+        raise ValueError("must not be negative")
+    return span
+
+
+def duration_ms(span: timedelta) -> int:
+    """Whole milliseconds."""
+    return span // timedelta(milliseconds=1)
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+"""A pydantic field that takes all the forms above."""

@@ -1,0 +1,90 @@
+"""A job as the ledger keeps it: its states, its lanes, its record."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class JobState(StrEnum):
+    """Where a job stands: accepted -> submitting -> bound | failed | in_doubt | expired | cancelled, or waiting."""
+
+    ACCEPTED = "accepted"
+    """Stored; nobody has worked on it yet."""
+    SUBMITTING = "submitting"
+    """A worker holds its lease and may be talking to the provider."""
+    WAITING = "waiting"
+    """Between attempts; `code` says why, `next_at` says until when."""
+    BOUND = "bound"
+    """The provider confirmed the binding: X and SubsId are in the record."""
+    FAILED = "failed"
+    """It will not be bound; `code` and `message` say why."""
+    IN_DOUBT = "in_doubt"
+    """The provider may have bound and no answer tells. Held for a person."""
+    EXPIRED = "expired"
+    """Its deadline passed before it could be submitted."""
+    CANCELLED = "cancelled"
+    """Withdrawn before it was submitted."""
+
+    @property
+    def is_end(self) -> bool:
+        """Whether no worker will move it any more. A job in doubt is such an end until a person resolves it."""
+        return self not in (JobState.ACCEPTED, JobState.SUBMITTING, JobState.WAITING)
+
+
+class Lane(StrEnum):
+    """A Celery queue and a priority in the pace."""
+
+    CHECKOUT = "checkout"
+    """A person is waiting."""
+    BATCH = "batch"
+    """Rows of a file, over hours."""
+    RENEWAL = "renewal"
+    """Bindings that must not expire."""
+    CALLBACK = "callback"
+    """Callbacks that are due again."""
+
+    @property
+    def queue(self) -> str:
+        """The Celery queue's name."""
+        return f"axn.{self.value}"
+
+
+class OnDoubt(StrEnum):
+    """What to do when nobody can tell whether the provider has bound."""
+
+    HOLD = "hold"
+    """Stop and tell; a person decides."""
+    REBIND = "rebind"
+    """Bind anew and report the possible orphan."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job's record as its producer may read it.
+
+    Times are Unix milliseconds by Redis's clock, 0 where the thing has not happened.
+    """
+
+    job_id: str
+    state: JobState
+    lane: Lane
+    phone_no_x: str = ""
+    subs_id: str = ""
+    request_id: str = ""
+    code: str = ""
+    message: str = ""
+    attempts: int = 0
+    accepted_at: int = 0
+    finished_at: int = 0
+    next_at: int = 0
+    deadline_at: int = 0
+    expiration: str = ""
+    out_id: str = ""
+    out_order_id: str = ""
+    possible_orphans: int = 0
+    callback_state: str = ""
+    callback_attempts: int = 0
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether it has its X."""
+        return self.state is JobState.BOUND

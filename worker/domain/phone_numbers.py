@@ -1,0 +1,37 @@
+"""The forms of telephone numbers that BindAxn's page shows.
+
+Digits only. A mobile has eleven digits starting with 1; a landline is its area code and number without a hyphen,
+ten to twelve digits starting with 0. X may also be a number of the 95 range. Anything else is refused here rather
+than by the provider, where it would cost a call.
+"""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+_MOBILE = r"1\d{10}"
+_LANDLINE = r"0[1-9]\d{8,10}"
+_NUMBER_95 = r"95\d{3,18}"
+_CUSTOMER = re.compile(rf"{_MOBILE}|{_LANDLINE}", re.ASCII)
+_PRIVATE = re.compile(rf"{_MOBILE}|{_LANDLINE}|{_NUMBER_95}", re.ASCII)
+
+
+def _customer_number(number: str) -> str:
+    if _CUSTOMER.fullmatch(number):
+        return number
+    raise ValueError(
+        "must be digits only: a mobile (11 digits starting with 1) or a landline with its area code (0571…)"
+    )
+
+
+def _private_number(number: str) -> str:
+    if _PRIVATE.fullmatch(number):
+        return number
+    raise ValueError("must be digits only: a mobile, a landline with its area code, or a number of the 95 range")
+
+
+CustomerNumber = Annotated[str, AfterValidator(_customer_number)]
+"""A or B."""
+PrivateNumber = Annotated[str, AfterValidator(_private_number)]
+"""X."""

@@ -1,0 +1,80 @@
+"""What can go wrong, as a tree. The lowest layer: it imports nothing of ours.
+
+    AxnError
+        InvalidRequestError      a bind request breaks a rule; nothing was stored
+        IdempotencyConflictError the key is known, with another payload
+        LedgerUnavailableError   Redis did not take the job; nothing is promised
+        JobNotFoundError         no such job, or its record has expired
+        WaitTimeoutError         the job is not finished yet; it goes on all the same
+        SettingsError            a variable is missing or wrong
+
+What an *attempt* can come to is not an error: see `worker.domain.outcome`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class AxnError(Exception):
+    """Base of every error a caller of this package is meant to catch."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldFault:
+    """One broken rule.
+
+    Attributes:
+        field: the field's name in snake_case, as the caller may write it.
+        value: what was given, numbers masked.
+        rule: what would have been right.
+    """
+
+    field: str
+    value: str
+    rule: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.rule} (given: {self.value})" if self.value else f"{self.field}: {self.rule}"
+
+
+class InvalidRequestError(AxnError):
+    """A bind request breaks rules. `faults` names all of them at once; numbers are masked."""
+
+    def __init__(self, faults: Sequence[FieldFault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("; ".join(str(fault) for fault in self.faults))
+
+
+class IdempotencyConflictError(AxnError):
+    """This idempotency key already stands for a job with another payload."""
+
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        super().__init__(
+            f"idempotency_key: already used with a different request, as job {job_id}; "
+            "send the same request again, or choose a new key",
+        )
+
+
+class LedgerUnavailableError(AxnError):
+    """Redis could not be asked. Whether the job was stored is unknown; the same idempotency key makes a retry safe."""
+
+
+class JobNotFoundError(AxnError):
+    """No job of this id is in the ledger: mistyped, or finished longer ago than AXN_RESULT_TTL."""
+
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        super().__init__(f"no job {job_id} in the ledger (mistyped, or finished longer ago than AXN_RESULT_TTL)")
+
+
+class WaitTimeoutError(AxnError):
+    """The job did not end in the time given. It goes on; ask again with the same id."""
+
+    def __init__(self, job_id: str, timeout_s: float) -> None:
+        self.job_id = job_id
+        super().__init__(f"job {job_id} is not finished after {timeout_s:g} s; it goes on, ask again with the same id")
+
+
+class SettingsError(AxnError):
+    """A setting is missing or wrong; the message names the variable and the fix."""

@@ -1,0 +1,1 @@
+"""Producers' requests become jobs: checked, filed in the ledger, published."""

@@ -1,0 +1,137 @@
+"""Files jobs in the ledger and publishes their ids. What is filed is accepted, whether or not the broker answers."""
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from worker.domain.bind_request import BindRequest
+from worker.domain.callback_url import check_callback_url
+from worker.domain.job import Lane
+from worker.domain.job_ids import job_id_for_key
+from worker.errors import FieldFault, IdempotencyConflictError, InvalidRequestError
+from worker.intake.acceptance import Acceptance
+from worker.ledger.ledger import Ledger
+from worker.ledger.records import NewJob
+from worker.publisher import Publisher
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """One of many requests, filed.
+
+    Attributes:
+        is_new: False where the same request had been filed before.
+        conflict: set where its idempotency key stands for another request: then this one was not filed.
+    """
+
+    job_id: str
+    is_new: bool
+    conflict: IdempotencyConflictError | None = None
+
+
+class Intake:
+    """The producers' door."""
+
+    def __init__(self, acceptance: Acceptance, ledger: Ledger, publisher: Publisher, executor: Executor) -> None:
+        self.acceptance = acceptance
+        self._ledger = ledger
+        self._publisher = publisher
+        self._executor = executor
+
+    async def submit(self, request: BindRequest) -> str:
+        """File one request and publish its id.
+
+        Returns:
+            The job's id. The job is stored when this returns.
+
+        Raises:
+            InvalidRequestError: it breaks a rule; nothing was stored.
+            IdempotencyConflictError: its key stands for another request.
+            LedgerUnavailableError: Redis did not answer.
+        """
+        job = self.acceptance.job_of(request)
+        if await self._ledger.open(job):
+            await self._publish(job.lane, [job.job_id])
+        return job.job_id
+
+    async def submit_many(self, requests: Sequence[BindRequest]) -> list[Submitted]:
+        """File many requests in one pipeline and publish their ids, at most 100 a message.
+
+        Raises:
+            InvalidRequestError: one breaks a rule; faults are named `[index].field`; nothing was stored.
+            LedgerUnavailableError: Redis did not answer; with idempotency keys it is safe to submit all again.
+        """
+        jobs = self._all_jobs(requests)
+        answers = await self._ledger.open_many(jobs)
+        new: dict[Lane, list[str]] = defaultdict(list)
+        for job, answer in zip(jobs, answers, strict=True):
+            if answer is True:
+                new[job.lane].append(job.job_id)
+        for lane, ids in new.items():
+            await self._publish(lane, ids)
+        return [_submitted(job, answer) for job, answer in zip(jobs, answers, strict=True)]
+
+    def _all_jobs(self, requests: Sequence[BindRequest]) -> list[NewJob]:
+        jobs, faults = [], []
+        for index, request in enumerate(requests):
+            try:
+                jobs.append(self.acceptance.job_of(request))
+            except InvalidRequestError as invalid:
+                faults += [FieldFault(f"[{index}].{fault.field}", fault.value, fault.rule) for fault in invalid.faults]
+        if faults:
+            raise InvalidRequestError(faults)
+        return jobs
+
+    async def _publish(self, lane: Lane, ids: Sequence[str]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._executor, self._publisher.publish, lane, ids)
+
+    async def file_message(self, given: object, *, task_id: str) -> tuple[Lane, str] | None:
+        """File a request that came as a Celery message, the task's id being its idempotency key.
+
+        A request that breaks a rule is filed too, with its refusal, so that its sender finds out.
+
+        Returns:
+            Lane and id of the job, or None where the id stands for another request.
+        """
+        job = self._job_of_message(given, task_id)
+        try:
+            await self._ledger.open(job)
+        except IdempotencyConflictError as conflict:
+            _log.error("message %s refused: %s", task_id, conflict)
+            return None
+        return job.lane, job.job_id
+
+    def _job_of_message(self, given: object, task_id: str) -> NewJob:
+        try:
+            return self.acceptance.job_of(self.acceptance.parse(given), key=task_id)
+        except InvalidRequestError as invalid:
+            return NewJob(
+                job_id=job_id_for_key(task_id),
+                lane=Lane.CHECKOUT,
+                parameters={},
+                digest=hashlib.sha256(json.dumps(given, sort_keys=True, default=str).encode()).hexdigest()[:32],
+                seed="",
+                callback_url=self._usable_callback_url(given),
+                refusal=str(invalid),
+            )
+
+    def _usable_callback_url(self, given: object) -> str:
+        url = given.get("callback_url") if isinstance(given, Mapping) else None
+        try:
+            is_usable = isinstance(url, str) and not self.acceptance.rules.receivers.fault_of(check_callback_url(url))
+        except ValueError:
+            return ""
+        return str(url) if is_usable else ""
+
+
+def _submitted(job: NewJob, answer: bool | IdempotencyConflictError) -> Submitted:
+    if isinstance(answer, IdempotencyConflictError):
+        return Submitted(job.job_id, is_new=False, conflict=answer)
+    return Submitted(job.job_id, is_new=answer)

@@ -1,0 +1,1 @@
+"""The jobs' records in Redis, and the timetable."""

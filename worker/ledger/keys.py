@@ -1,0 +1,73 @@
+"""The ledger's keys. Each stands in one of sixteen partitions, chosen by the job id and written as a hash tag, so that
+every script touches one slot of a Redis Cluster. `axn1` is the version of what the keys hold.
+"""
+
+from dataclasses import dataclass
+
+from worker.domain.job import Lane
+from worker.domain.job_ids import PARTITION_COUNT, partition_of
+
+VERSION = "axn1"
+
+
+def partition_tag(partition: int) -> str:
+    """`{p00}` to `{p15}`."""
+    return f"{{p{partition:02d}}}"
+
+
+def timetable_key(partition: int) -> str:
+    """Sorted set: member -> Unix ms of the next look."""
+    return f"{VERSION}:{partition_tag(partition)}:timetable"
+
+
+ALL_PARTITIONS = range(PARTITION_COUNT)
+
+
+@dataclass(frozen=True, slots=True)
+class JobKeys:
+    """The keys of one job and of its partition."""
+
+    job: str
+    timetable: str
+    in_doubt: str
+    dead_callbacks: str
+    ended_channel: str
+
+
+def job_keys(job_id: str) -> JobKeys:
+    """Keys of this job."""
+    partition = partition_of(job_id)
+    prefix = f"{VERSION}:{partition_tag(partition)}"
+    return JobKeys(
+        job=f"{prefix}:job:{job_id}",
+        timetable=timetable_key(partition),
+        in_doubt=f"{prefix}:in_doubt",
+        dead_callbacks=f"{prefix}:dead_callbacks",
+        ended_channel=f"{prefix}:ended:{job_id}",
+    )
+
+
+def callback_key(webhook_id: str) -> str:
+    """Hash of one callback that is not delivered yet, in its job's partition."""
+    return f"{VERSION}:{partition_tag(partition_of(job_of_webhook(webhook_id)))}:callback:{webhook_id}"
+
+
+def webhook_id_of(job_id: str, fence: int) -> str:
+    """The `webhook-id` of the event that a claim of this job produced: a claim ends in one event at most."""
+    return f"{job_id}-{fence}"
+
+
+def job_of_webhook(webhook_id: str) -> str:
+    """The job that a webhook-id belongs to."""
+    return webhook_id.partition("-")[0]
+
+
+def member_of(lane: Lane, id_: str) -> str:
+    """A timetable member: the lane on whose queue the id is published when its time comes, and the id."""
+    return f"{lane.value}:{id_}"
+
+
+def split_member(member: str) -> tuple[Lane, str]:
+    """Lane and id of a timetable member."""
+    lane, _, id_ = member.partition(":")
+    return Lane(lane), id_

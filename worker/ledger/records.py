@@ -1,0 +1,203 @@
+"""How a job stands in its hash, and the values that claims and settlements carry."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from worker.domain.job import Job, JobState, Lane, OnDoubt
+
+RECORD_VERSION = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job about to be filed.
+
+    Attributes:
+        parameters: the action's business parameters by their wire names; empty for a refused request.
+        digest: of the request as given, so that a key's second use can be compared.
+        seed: random text from which the nonces of all attempts are derived.
+        deadline_in_ms, deadline_at_ms: at most one of them; counted by Redis's clock.
+        refusal: why the request can never be submitted, for requests that arrived as messages; else empty.
+    """
+
+    job_id: str
+    lane: Lane
+    parameters: Mapping[str, str]
+    digest: str
+    seed: str
+    on_doubt: OnDoubt = OnDoubt.HOLD
+    callback_url: str = ""
+    deadline_in_ms: int | None = None
+    deadline_at_ms: int | None = None
+    refusal: str = ""
+
+    def pairs(self) -> list[str]:
+        """Field, value, field, value …, without empty ones."""
+        fields = {
+            "v": RECORD_VERSION,
+            "job_id": self.job_id,
+            "kind": "bind",
+            "lane": self.lane.value,
+            "request": json.dumps(dict(self.parameters), ensure_ascii=False, separators=(",", ":")),
+            "seed": self.seed,
+            "on_doubt": "" if self.on_doubt is OnDoubt.HOLD else self.on_doubt.value,
+            "callback_url": self.callback_url,
+            "refusal": self.refusal,
+        }
+        return flatten((name, value) for name, value in fields.items() if value)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A job under lease: what one attempt needs to know.
+
+    Attributes:
+        now_ms: Redis's clock at the claim, Unix ms.
+        fence: grows with each claim of the job.
+        attempt: the number of this attempt, from 1; its nonce follows from it. 0 where none was ever numbered.
+        is_probe: the same number was used before and what it did is unknown.
+        is_late: the deadline has passed; nothing may be sent.
+        began_at: when this attempt's number was first claimed, Unix ms.
+    """
+
+    job_id: str
+    token: str
+    lane: Lane
+    now_ms: int
+    fence: int
+    attempt: int
+    is_probe: bool
+    is_late: bool
+    began_at: int
+    parameters: Mapping[str, str]
+    seed: str
+    on_doubt: OnDoubt
+    callback_url: str
+    refusal: str
+    retries: int
+    throttles: int
+    possible_orphans: int
+    accepted_at: int
+
+
+class AttemptKnowledge(StrEnum):
+    """What is known of the attempt when its claim is settled."""
+
+    CLOSED = "closed"
+    """Its effect is known: done, or certainly not done."""
+    OPEN = "open"
+    """It may have been done: its number stays, to be used again."""
+    UNSENT = "unsent"
+    """Nothing left this process: its number is given back."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwedCallback:
+    """A callback that a settlement owes, written with it.
+
+    Attributes:
+        body: the exact text of every try.
+        token: of the claim for the first try when this process makes it at once, else empty.
+        first_look_ms: when somebody else must look at it.
+    """
+
+    webhook_id: str
+    url: str
+    body: str
+    token: str
+    first_look_ms: int
+
+    def pairs(self, job_id: str) -> list[str]:
+        """Field, value, field, value … of the callback's record."""
+        fields = {"v": RECORD_VERSION, "job_id": job_id, "url": self.url, "body": self.body, "state": "waiting"}
+        if self.token:
+            fields |= {"token": self.token, "tries": "1"}
+        return flatten(fields.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What a claim came to.
+
+    Attributes:
+        fields: written into the record, by the record's names; `retries` and `throttles` among them.
+        delay_ms: until the next look, for `waiting`.
+    """
+
+    state: JobState
+    knowledge: AttemptKnowledge
+    fields: Mapping[str, str | int] = field(default_factory=dict)
+    delay_ms: int = 0
+    callback: OwedCallback | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackClaim:
+    """A callback under lease. `tries` counts this one."""
+
+    webhook_id: str
+    token: str
+    job_id: str
+    url: str
+    body: str
+    tries: int
+
+
+def flatten(pairs: Iterable[tuple[str, str | int]]) -> list[str]:
+    """Field, value, field, value … as the scripts take them."""
+    return [str(part) for pair in pairs for part in pair]
+
+
+def claim_from_record(reply: list[str], job_id: str, token: str) -> Claim:
+    """Read claim.lua's reply of status `claimed`."""
+    _, now_ms, fence, attempt, is_probe, is_late, began_at, *flat = reply
+    record = dict(zip(flat[::2], flat[1::2], strict=True))
+    return Claim(
+        job_id=job_id,
+        token=token,
+        lane=Lane(record.get("lane", Lane.CHECKOUT)),
+        now_ms=int(now_ms),
+        fence=int(fence),
+        attempt=int(attempt),
+        is_probe=is_probe == "1",
+        is_late=is_late == "1",
+        began_at=int(began_at),
+        parameters=json.loads(record.get("request", "{}")),
+        seed=record.get("seed", ""),
+        on_doubt=OnDoubt(record.get("on_doubt", OnDoubt.HOLD)),
+        callback_url=record.get("callback_url", ""),
+        refusal=record.get("refusal", ""),
+        retries=int(record.get("retries", 0)),
+        throttles=int(record.get("throttles", 0)),
+        possible_orphans=int(record.get("possible_orphans", 0)),
+        accepted_at=int(record.get("accepted_at", 0)),
+    )
+
+
+def job_from_record(job_id: str, record: Mapping[str, str]) -> Job:
+    """Read a job's hash as its producer may see it."""
+    parameters = json.loads(record.get("request", "{}"))
+    state = JobState(record["state"])
+    return Job(
+        job_id=job_id,
+        state=state,
+        lane=Lane(record.get("lane", Lane.CHECKOUT)),
+        phone_no_x=record.get("phone_no_x", ""),
+        subs_id=record.get("subs_id", ""),
+        request_id=record.get("request_id", ""),
+        code=record.get("code", ""),
+        message=record.get("message", ""),
+        attempts=int(record.get("attempts", 0)),
+        accepted_at=int(record.get("accepted_at", 0)),
+        finished_at=int(record.get("finished_at", 0)),
+        next_at=int(record.get("next_at", 0)) if state is JobState.WAITING else 0,
+        deadline_at=int(record.get("deadline_at", 0)),
+        expiration=parameters.get("Expiration", ""),
+        out_id=parameters.get("OutId", ""),
+        out_order_id=parameters.get("OutOrderId", ""),
+        possible_orphans=int(record.get("possible_orphans", 0)),
+        callback_state=record.get("callback_state", ""),
+        callback_attempts=int(record.get("callback_attempts", 0)),
+    )

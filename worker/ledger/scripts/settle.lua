@@ -1,0 +1,43 @@
+-- Writes what a claim came to, with the callback it owes, in one step. Refused unless the token still holds the lease.
+-- KEYS[1] job record (hash)    KEYS[2] timetable (sorted set)    KEYS[3] index of jobs in doubt (sorted set)
+-- KEYS[4] callback record (hash); all of one partition
+-- ARGV[1] token                ARGV[2] the job's timetable member    ARGV[3] new state
+-- ARGV[4] ms until the next look, for waiting
+-- ARGV[5] what is known of the attempt: 'closed', 'open' (may have been done) or 'unsent' (its number is given back)
+-- ARGV[6] ms to keep a finished record    ARGV[7] channel that tells waiters of the end
+-- ARGV[8] the callback's timetable member, '' for none    ARGV[9] ms until somebody must look at the callback
+-- ARGV[10] how many of the following arguments are pairs of the job's record; the rest are pairs of the callback's
+-- Returns {status, now_ms}: 1 settled (also when this token settled it before), 0 refused.
+local job = redis.call('HMGET', KEYS[1], 'state', 'token', 'deadline_at', 'job_id')
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if job[2] ~= ARGV[1] then return {0, now} end
+if job[1] ~= 'submitting' then return {1, now} end
+local now_text = string.format('%.0f', now)
+local pairs_end = 10 + tonumber(ARGV[10])
+redis.call('HSET', KEYS[1], 'state', ARGV[3], unpack(ARGV, 11, pairs_end))
+redis.call('HDEL', KEYS[1], 'lease_until', 'is_probe', 'is_late')
+if ARGV[5] ~= 'open' then redis.call('HSET', KEYS[1], 'open', '0') end
+if ARGV[5] == 'unsent' then redis.call('HINCRBY', KEYS[1], 'attempts', -1) end
+if ARGV[3] == 'waiting' then
+  local look = now + tonumber(ARGV[4])
+  local deadline = tonumber(job[3] or '')
+  if deadline and deadline > now and deadline < look then look = deadline end
+  redis.call('HSET', KEYS[1], 'next_at', string.format('%.0f', look))
+  redis.call('ZADD', KEYS[2], string.format('%.0f', look), ARGV[2])
+else
+  redis.call('HSET', KEYS[1], 'finished_at', now_text)
+  redis.call('ZREM', KEYS[2], ARGV[2])
+  if ARGV[3] == 'in_doubt' then
+    redis.call('ZADD', KEYS[3], now_text, ARGV[2])
+  else
+    redis.call('HDEL', KEYS[1], 'open', 'seed', 'next_at', 'began_at', 'deadline_at')
+    redis.call('PEXPIRE', KEYS[1], ARGV[6])
+  end
+  redis.call('PUBLISH', ARGV[7], ARGV[3])
+end
+if ARGV[8] ~= '' then
+  redis.call('HSET', KEYS[4], unpack(ARGV, pairs_end + 1))
+  redis.call('ZADD', KEYS[2], string.format('%.0f', now + tonumber(ARGV[9])), ARGV[8])
+end
+return {1, now}

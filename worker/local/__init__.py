@@ -1,0 +1,1 @@
+"""All parts on one machine, as supervised child processes: demo and up."""

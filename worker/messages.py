@@ -1,0 +1,46 @@
+"""What Celery carries: names, queues and the messages themselves.
+
+A message holds job ids of one lane, never a phone number. It is a hint that work exists: losing or doubling one harms
+nothing. Messages carry a version, so that a worker can tell a newer producer's.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from worker.domain.job import Lane
+from worker.domain.job_ids import is_job_id
+
+MESSAGE_VERSION = 1
+IDS_PER_MESSAGE = 100
+"""At most; more would make one lost message a long wait."""
+
+TASK_BIND = "axn.bind"
+"""One bind request, from any Celery client in any language."""
+TASK_JOBS = "axn.jobs"
+"""Ids of jobs that stand in the ledger."""
+TASK_CALLBACKS = "axn.callbacks"
+"""webhook-ids of callbacks that are due again."""
+
+
+def encode_ids(lane: Lane, ids: Sequence[str]) -> dict[str, Any]:
+    """The one argument of a message."""
+    return {"v": MESSAGE_VERSION, "lane": lane.value, "ids": list(ids)}
+
+
+def decode_ids(message: object) -> tuple[Lane, list[str]]:
+    """Lane and ids of a message; ids of another form are left out.
+
+    Raises:
+        ValueError: another version, or not such a message. Nothing is lost by dropping it: the timetable publishes
+            again what is not finished.
+    """
+    if not isinstance(message, dict) or message.get("v") != MESSAGE_VERSION or not isinstance(message.get("ids"), list):
+        raise ValueError(f"not a message of version {MESSAGE_VERSION}")
+    ids = [id_ for id_ in message["ids"] if isinstance(id_, str) and is_job_id(id_.partition("-")[0])]
+    return Lane(message.get("lane")), ids
+
+
+def in_messages(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The ids, a message's worth at a time."""
+    for start in range(0, len(ids), IDS_PER_MESSAGE):
+        yield ids[start : start + IDS_PER_MESSAGE]

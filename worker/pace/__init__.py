@@ -1,0 +1,1 @@
+"""The rate shared by all workers, per account and action."""

@@ -1,0 +1,1 @@
+"""A callback URL to try against: verifies Standard Webhooks signatures and keeps what came in."""

@@ -1,0 +1,192 @@
+"""The settings: environment variables with the prefix AXN_, checked once at start.
+
+Credentials are also read under the names that the provider's own SDKs use. Spans of time take `30s`, `5m`, `2h`, `7d`
+or a plain number of seconds.
+"""
+
+import ipaddress
+from datetime import timedelta
+from functools import cached_property
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from worker.domain.durations import Duration, duration_ms
+from worker.errors import SettingsError
+
+PREFIX = "AXN_"
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def _comma_separated(given: object) -> object:
+    return [part.strip() for part in given.split(",") if part.strip()] if isinstance(given, str) else given
+
+
+Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_comma_separated)]
+
+
+class PaceSettings(BaseModel):
+    """The shared rates, in calls per second of one account, over all workers together."""
+
+    bind_axn_per_second: PositiveFloat = Field(50, description="BindAxn calls per second, all workers together")
+    checkout_depth: Duration = Field(
+        timedelta(milliseconds=50), description="how far ahead of the schedule checkout may run: its burst"
+    )
+    renewal_depth: Duration = Field(timedelta(milliseconds=40), description="the same for the renewal lane")
+    batch_depth: Duration = Field(timedelta(milliseconds=30), description="the same for the batch lane")
+    patience: Duration = Field(
+        timedelta(seconds=10), description="longest wait for a permit in a worker; past it the job waits in the ledger"
+    )
+
+
+class RetrySettings(BaseModel):
+    """How failed attempts are tried again: full jitter below a growing bound."""
+
+    base: Duration = Field(timedelta(milliseconds=200), description="first bound of the backoff")
+    cap: Duration = Field(timedelta(seconds=20), description="last bound of the backoff")
+    attempts: PositiveInt = Field(8, description="how often a job that certainly was not processed is tried again")
+    slow_base: Duration = Field(
+        timedelta(seconds=5), description="first bound where no number is free or the account is refused"
+    )
+    slow_cap: Duration = Field(timedelta(minutes=1), description="last bound of those")
+
+
+class DoubtSettings(BaseModel):
+    """What happens after an attempt of unknown effect."""
+
+    probe_after: Duration = Field(
+        timedelta(seconds=5), description="wait before the same nonce is sent again, beyond the attempt's own timeout"
+    )
+    window: Duration = Field(timedelta(minutes=10), description="how long the same nonce may be sent again")
+
+
+class Settings(BaseSettings):
+    """All of them. The README's table is made from this class."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    redis_url: str = Field("redis://127.0.0.1:6379/0", description="the ledger: redis://, rediss:// or unix://")
+    broker_url: str = Field("", description="Celery's broker; default: the ledger's server, next database")
+    redis_timeout: Duration = Field(timedelta(seconds=2), description="longest wait for one Redis command")
+
+    access_key_id: str = Field(
+        "",
+        validation_alias=AliasChoices("AXN_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_ID"),
+        description="the account's key id (or ALIBABA_CLOUD_ACCESS_KEY_ID)",
+    )
+    access_key_secret: SecretStr = Field(
+        SecretStr(""),
+        validation_alias=AliasChoices("AXN_ACCESS_KEY_SECRET", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"),
+        description="its secret (or ALIBABA_CLOUD_ACCESS_KEY_SECRET)",
+    )
+    security_token: SecretStr = Field(
+        SecretStr(""),
+        validation_alias=AliasChoices("AXN_SECURITY_TOKEN", "ALIBABA_CLOUD_SECURITY_TOKEN"),
+        description="STS token, where the key is temporary (or ALIBABA_CLOUD_SECURITY_TOKEN)",
+    )
+    endpoint: str = Field("https://dyplsapi.aliyuncs.com", description="the provider's address")
+    signature: Literal["v3", "v1"] = Field("v3", description="v3 = ACS3-HMAC-SHA256, v1 = RPC HMAC-SHA1")
+    answer_format: Literal["json", "xml"] = Field("json", description="format asked of the provider")
+    connect_timeout: Duration = Field(timedelta(seconds=3), description="longest wait for a connection")
+    attempt_timeout: Duration = Field(timedelta(seconds=10), description="longest attempt: connect, send and answer")
+
+    pool_key: str = Field("", description="PoolKey of requests that name none")
+    expiration_margin: Duration = Field(
+        timedelta(seconds=60), description="how much further ahead than the provider's 60 s an Expiration must be"
+    )
+
+    lease: Duration = Field(timedelta(seconds=45), description="how long a claimed job is one worker's alone")
+    result_ttl: Duration = Field(timedelta(days=7), description="how long a finished job stays readable")
+    first_look: Duration = Field(
+        timedelta(seconds=10), description="when the timetable looks at a job that no worker has taken"
+    )
+    tick: Duration = Field(timedelta(milliseconds=500), description="how often each worker looks at the timetable")
+    in_flight: PositiveInt = Field(64, description="jobs that one worker process works on at a time")
+    threads: PositiveInt = Field(32, description="Celery messages that one worker process holds at a time")
+
+    callback_secret: SecretStr = Field(
+        SecretStr(""), description="whsec_… key that signs callbacks; several, separated by spaces, all sign"
+    )
+    callback_timeout: Duration = Field(timedelta(seconds=15), description="longest try of a callback")
+    callback_schedule: Annotated[tuple[Duration, ...], NoDecode, BeforeValidator(_comma_separated)] = Field(
+        tuple(timedelta(seconds=seconds) for seconds in (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)),
+        description="delays between the tries of a callback, ±20 %",
+    )
+    callback_in_flight: NonNegativeInt = Field(64, description="callbacks that one process sends at a time")
+    callback_allow_http: bool = Field(False, description="allow http:// callback URLs")
+    callback_allow_nets: Networks = Field(
+        (), description="networks inside one's own where receivers may be, such as 10.1.0.0/16"
+    )
+    callback_ports: Annotated[tuple[int, ...], NoDecode, BeforeValidator(_comma_separated)] = Field(
+        (80, 443, 8080, 8443), description="ports a callback URL may name; empty: any"
+    )
+
+    sentry_dsn: SecretStr = Field(SecretStr(""), description="error reports go there; empty: nowhere")
+    environment: str = Field("production", description="named in error reports")
+
+    pace: PaceSettings = PaceSettings()
+    retry: RetrySettings = RetrySettings()
+    doubt: DoubtSettings = DoubtSettings()
+
+    @model_validator(mode="after")
+    def _lease_outlasts_an_attempt(self) -> Self:
+        needed = self.pace.patience + self.attempt_timeout
+        if self.lease <= needed:
+            raise ValueError(
+                f"AXN_LEASE ({self.lease.total_seconds():g}s) must be longer than AXN_PACE__PATIENCE + "
+                f"AXN_ATTEMPT_TIMEOUT ({needed.total_seconds():g}s), or a job could be sent twice at once"
+            )
+        return self
+
+    @cached_property
+    def effective_broker_url(self) -> str:
+        """AXN_BROKER_URL, or the ledger's server with the next database, in Celery's notation."""
+        return self.broker_url or _next_database(self.redis_url)
+
+    @property
+    def lease_ms(self) -> int:
+        """Milliseconds of AXN_LEASE."""
+        return duration_ms(self.lease)
+
+
+def _next_database(redis_url: str) -> str:
+    parts = urlsplit(redis_url)
+    if parts.scheme == "unix":
+        database = dict(pair.split("=", 1) for pair in parts.query.split("&") if "=" in pair).get("db", "0")
+        return f"redis+socket://{parts.path}?virtual_host={int(database) + 1}"
+    database = parts.path.strip("/") or "0"
+    return parts._replace(path=f"/{int(database) + 1}").geturl()
+
+
+def load_settings() -> Settings:
+    """Read the environment.
+
+    Raises:
+        SettingsError: a variable is wrong; the message names each and what it must be.
+    """
+    try:
+        return Settings()
+    except ValidationError as invalid:
+        raise SettingsError("; ".join(_settings_fault(fault) for fault in invalid.errors())) from None
+
+
+def _settings_fault(fault: object) -> str:
+    assert isinstance(fault, dict)  # noqa: S101 - pydantic's own form
+    where = "__".join(str(part) for part in fault["loc"]).upper()
+    text = fault["msg"].removeprefix("Value error, ")
+    return text if not where else f"{where if where.startswith(PREFIX) else PREFIX + where}: {text}"

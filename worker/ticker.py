@@ -1,0 +1,73 @@
+"""Publishes again what the timetable says is due: backoffs, lost messages, dead workers' jobs, callbacks."""
+
+import asyncio
+import logging
+import random
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+
+from redis.exceptions import RedisError
+
+from worker.clock import Clock
+from worker.domain.job import JobState, Lane
+from worker.ledger.ledger import Ledger
+from worker.ledger.timetable import Timetable
+from worker.publisher import Publisher
+
+_log = logging.getLogger(__name__)
+
+
+class Ticker:
+    """Any number of them may run, in any number of processes: taking what is due is atomic."""
+
+    def __init__(
+        self,
+        timetable: Timetable,
+        ledger: Ledger,
+        publisher: Publisher,
+        *,
+        executor: Executor,
+        tick_ms: int,
+        clock: Clock,
+        random_share: Callable[[], float] = random.random,
+    ) -> None:
+        self._timetable = timetable
+        self._ledger = ledger
+        self._publisher = publisher
+        self._executor = executor
+        self._tick_ms = tick_ms
+        self._clock = clock
+        self._random_share = random_share
+
+    async def run(self) -> None:
+        """Tick until cancelled. A Redis that is away is waited for."""
+        while True:
+            await self._clock.sleep_ms(self._tick_ms * (0.5 + self._random_share()))
+            try:
+                await self.tick()
+            except (RedisError, OSError) as failure:
+                _log.warning("tick: Redis is away (%s)", type(failure).__name__)
+
+    async def tick(self) -> int:
+        """Look once. Returns how many ids were published."""
+        due: dict[Lane, list[str]] = defaultdict(list)
+        for lane, id_ in await self._timetable.take_due():
+            due[lane].append(id_)
+        published = 0
+        for lane, ids in due.items():
+            wanted = ids if lane is Lane.CALLBACK else await self._not_queued_already(lane, ids)
+            if wanted:
+                await self._blocking(self._publisher.publish, lane, wanted)
+                published += len(wanted)
+        return published
+
+    async def _not_queued_already(self, lane: Lane, job_ids: Sequence[str]) -> list[str]:
+        """Without the accepted jobs of a lane with a backlog: their messages are most likely still in it."""
+        states = await self._ledger.states_of(list(job_ids))
+        if JobState.ACCEPTED not in states or not await self._blocking(self._publisher.backlog, lane):
+            return list(job_ids)
+        return [id_ for id_, state in zip(job_ids, states, strict=True) if state is not JobState.ACCEPTED]
+
+    async def _blocking(self, function: Callable[..., int], *arguments: object) -> int:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
