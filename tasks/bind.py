@@ -6,6 +6,8 @@ The task's id is the request's idempotency key, unless it brings its own. Nothin
 outcome stands in the ledger and goes to the callback URL.
 """
 
+from typing import Any
+
 from celery import Task
 
 from tasks.process import WorkerProcess, this_process
@@ -14,7 +16,7 @@ from worker.messages import TASK_BIND
 
 
 @app.task(name=TASK_BIND, bind=True)
-def bind(self: Task, *args: object, **kwargs: object) -> None:
+def bind(self: Task[Any, Any], /, *args: object, **kwargs: object) -> None:
     """File the request in the ledger, then work on it as on any other job."""
     given = args[0] if len(args) == 1 and not kwargs else kwargs or list(args)
     process = this_process()

@@ -13,7 +13,7 @@ _log = logging.getLogger(__name__)
 def callbacks(message: object = None, *_: object, **__: object) -> None:
     """Try the callbacks of one message."""
     try:
-        _, webhook_ids = decode_ids(message)
+        _lane, webhook_ids = decode_ids(message)
     except ValueError as unreadable:
         _log.error("message dropped: %s; the timetable publishes its callbacks again", unreadable)
         return

@@ -4,7 +4,7 @@ Celery carries hints. The ledger is the truth, so its result backend, its retrie
 """
 
 from celery import Celery
-from kombu import Queue
+from kombu import Exchange, Queue
 
 from worker.domain.durations import duration_ms
 from worker.domain.job import Lane
@@ -19,7 +19,8 @@ def build_app(settings: Settings) -> Celery:
     visibility_s = max(600, 4 * duration_ms(settings.lease) // 1000)
     app.conf.update(
         imports=("tasks.jobs", "tasks.bind", "tasks.callbacks"),
-        task_queues=[Queue(lane.queue, durable=True) for lane in Lane],
+        # Exchange and key are what any Celery client makes up for `queue="axn.checkout"`, so that both meet.
+        task_queues=[Queue(lane.queue, Exchange(lane.queue, "direct"), lane.queue) for lane in Lane],
         task_default_queue=Lane.CHECKOUT.queue,
         task_create_missing_queues=False,
         accept_content=["json"],
@@ -35,6 +36,7 @@ def build_app(settings: Settings) -> Celery:
         worker_enable_remote_control=False,
         worker_send_task_events=False,
         worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
         worker_soft_shutdown_timeout=duration_ms(settings.attempt_timeout) / 1000,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,

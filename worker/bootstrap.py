@@ -45,7 +45,7 @@ class ProducerServices:
     """What a producer needs: to submit, to read, to wait."""
 
     settings: Settings
-    redis: "Redis[Any]"
+    redis: Redis
     ledger: Ledger
     intake: Intake
     endings: Endings

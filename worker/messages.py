@@ -37,7 +37,7 @@ def decode_ids(message: object) -> tuple[Lane, list[str]]:
     if not isinstance(message, dict) or message.get("v") != MESSAGE_VERSION or not isinstance(message.get("ids"), list):
         raise ValueError(f"not a message of version {MESSAGE_VERSION}")
     ids = [id_ for id_ in message["ids"] if isinstance(id_, str) and is_job_id(id_.partition("-")[0])]
-    return Lane(message.get("lane")), ids
+    return Lane(str(message.get("lane"))), ids
 
 
 def in_messages(ids: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from celery import Celery
 from kombu.exceptions import OperationalError
@@ -38,7 +39,7 @@ class Publisher:
 
     def backlog(self, lane: Lane) -> int:
         """Messages that wait in the lane's queue; 0 where the broker does not tell."""
-        connection = self._app.connection_for_read()
+        connection: Any = self._app.connection_for_read()
         try:
             with connection, connection.channel() as channel:
                 return int(channel.queue_declare(queue=lane.queue, passive=True).message_count)

@@ -16,14 +16,14 @@ _RESENDS = 2
 _CONNECT_TIMEOUT_S = 2.0
 
 
-def connect(url: str, *, timeout_ms: int) -> "Redis[Any]":
+def connect(url: str, *, timeout_ms: int) -> Redis:
     """A client of the ledger's Redis.
 
     Args:
         url: `redis://`, `rediss://` or `unix://`, with the database.
         timeout_ms: how long one command may take.
     """
-    client: Redis[Any] = Redis.from_url(
+    client: Redis = Redis.from_url(
         url,
         decode_responses=True,
         socket_timeout=timeout_ms / 1000,
@@ -33,7 +33,7 @@ def connect(url: str, *, timeout_ms: int) -> "Redis[Any]":
     return client
 
 
-def load_script(client: "Redis[Any]", package: str, name: str) -> AsyncScript:
+def load_script(client: Redis, package: str, name: str) -> AsyncScript:
     """The script `scripts/<name>.lua` of a package, called by its hash and loaded again when Redis forgot it."""
     source = resources.files(package).joinpath("scripts", f"{name}.lua").read_text(encoding="utf-8")
     return client.register_script(source)

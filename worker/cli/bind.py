@@ -10,7 +10,7 @@ from worker.domain.durations import parse_duration
 from worker.errors import IdempotencyConflictError, InvalidRequestError, LedgerUnavailableError, WaitTimeoutError
 
 
-def bind(  # noqa: PLR0917 - one parameter per option
+def bind(
     *,
     phone_no_a: Annotated[str, typer.Option(help="The customer's real number A, digits only.")] = "",
     pool_key: Annotated[str, typer.Option(help="Number pool; default AXN_POOL_KEY.")] = "",

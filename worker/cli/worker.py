@@ -20,7 +20,7 @@ def worker(
 
     Run checkout apart from the others, so that a batch never takes its slots.
 
-    Example: [bold]axn worker --lanes checkout[/bold] and, beside it, [bold]axn worker --lanes batch,renewal,callback[/bold]
+    Example: [bold]axn worker --lanes checkout[/bold] and [bold]axn worker --lanes batch,renewal,callback[/bold]
     """
     queues = ",".join(_queues(lanes))
     if log_level.lower() not in ("debug", "info", "warning", "error"):

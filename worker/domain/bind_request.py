@@ -42,6 +42,10 @@ def _printable(text: str) -> str:
     raise ValueError("must not hold control characters")
 
 
+def _whole_number(given: object) -> object:
+    return int(given) if isinstance(given, str) and given.isascii() and given.isdigit() else given
+
+
 def _ring_config(given: object) -> object:
     if isinstance(given, str):
         try:
@@ -87,7 +91,9 @@ class BindRequest(BaseModel):
     out_id: Text | None = Field(None, alias="OutId")
     out_order_id: Text | None = Field(None, alias="OutOrderId")
     no_type: Text | None = Field(None, alias="NoType")
-    call_display_type: Annotated[Literal[1, 2, 3], Field(strict=False)] | None = Field(None, alias="CallDisplayType")
+    call_display_type: Annotated[Literal[1, 2, 3], BeforeValidator(_whole_number)] | None = Field(
+        None, alias="CallDisplayType"
+    )
     call_restrict: Literal["CONTROL_AX_DISABLE", "CONTROL_BX_DISABLE"] | None = Field(None, alias="CallRestrict")
     call_timeout: Annotated[PositiveInt, Field(strict=False)] | None = Field(None, alias="CallTimeout")
     asr_status: Annotated[bool, Field(strict=False)] | None = Field(None, alias="ASRStatus")

@@ -13,7 +13,7 @@ from worker.redis_scripts import load_script
 class CallbackLedger:
     """Callbacks not delivered yet, each in its job's partition."""
 
-    def __init__(self, redis: "Redis[Any]") -> None:
+    def __init__(self, redis: Redis) -> None:
         self._claim = load_script(redis, "worker.ledger", "claim_callback")
         self._settle = load_script(redis, "worker.ledger", "settle_callback")
 

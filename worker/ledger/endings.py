@@ -27,7 +27,7 @@ class Endings:
     the channel speaks or the subscription had to be made anew.
     """
 
-    def __init__(self, redis: "Redis[Any]", ledger: Ledger) -> None:
+    def __init__(self, redis: Redis, ledger: Ledger) -> None:
         self._pubsub = redis.pubsub(ignore_subscribe_messages=False)
         self._ledger = ledger
         self._waiters: dict[str, set[asyncio.Event]] = defaultdict(set)
@@ -108,4 +108,4 @@ class Endings:
             self._listener.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._listener
-        await self._pubsub.aclose()
+        await self._pubsub.aclose()  # type: ignore[no-untyped-call]

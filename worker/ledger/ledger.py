@@ -31,7 +31,7 @@ class Ledger:
         first_look_ms: when the timetable looks at a job that no worker has taken.
     """
 
-    def __init__(self, redis: "Redis[Any]", *, result_ttl_ms: int, first_look_ms: int) -> None:
+    def __init__(self, redis: Redis, *, result_ttl_ms: int, first_look_ms: int) -> None:
         self._redis = redis
         self._result_ttl_ms = result_ttl_ms
         self._first_look_ms = first_look_ms
@@ -128,7 +128,7 @@ class Ledger:
             LedgerUnavailableError: Redis did not answer.
         """
         try:
-            record = await self._redis.hgetall(job_keys(job_id).job)
+            record: dict[str, str] = await self._redis.hgetall(job_keys(job_id).job)  # type: ignore[assignment, unused-ignore]
         except (RedisError, OSError) as failure:
             raise LedgerUnavailableError(_unavailable(failure)) from failure
         if not record:

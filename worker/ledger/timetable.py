@@ -18,7 +18,7 @@ class Timetable:
         most_per_partition: how many entries one tick takes of each partition.
     """
 
-    def __init__(self, redis: "Redis[Any]", *, next_look_ms: int, most_per_partition: int) -> None:
+    def __init__(self, redis: Redis, *, next_look_ms: int, most_per_partition: int) -> None:
         self._redis = redis
         self._next_look_ms = next_look_ms
         self._most = most_per_partition

@@ -35,7 +35,7 @@ class Pace:
 
     def __init__(
         self,
-        redis: "Redis[Any]",
+        redis: Redis,
         *,
         account: str,
         action: str,

@@ -125,9 +125,9 @@ def judge_answer(action: str, answer: HttpAnswer) -> Outcome:
     shown = _safe_message(code, message) if message else _own_message(own_code, answer.status)
     return Outcome(
         verdict=verdict,
-        code=own_code or mask_text(code[:_LONGEST_CODE]),
+        code=own_code or mask_text(code)[:_LONGEST_CODE],
         message=shown,
-        request_id=_texts(fields, "RequestId"),
+        request_id=_texts(fields, "RequestId")[:_LONGEST_CODE],
         http_status=answer.status,
         retry_after_ms=retry_after_ms if verdict is Verdict.THROTTLED else 0,
         answer={**fields, "Message": shown} if message else fields,
@@ -135,7 +135,7 @@ def judge_answer(action: str, answer: HttpAnswer) -> Outcome:
 
 
 def judge_failure(action: str, failure: HttpError) -> Outcome:
-    """What the lack of an answer means: certainly not processed only where nothing was sent. Code `transport.<kind>`."""
+    """What the lack of an answer means: not processed only where nothing was sent. The code is `transport.<kind>`."""
     verdict = Verdict.NOT_PROCESSED if isinstance(failure, NotSentError) else Verdict.AMBIGUOUS
     return Outcome(_for_action(action, verdict), f"transport.{failure.kind}", mask_text(failure.detail))
 
@@ -189,7 +189,7 @@ def _texts(fields: Answer, name: str) -> str:
 def _safe_message(code: str, message: str) -> str:
     if code.startswith("SignatureDoesNotMatch") or "string to sign" in message.lower():
         return _ECHOED_SIGNATURE
-    return mask_text(message[:_LONGEST_MESSAGE])
+    return mask_text(message)[:_LONGEST_MESSAGE]
 
 
 def _own_message(own_code: str, status: int) -> str:
