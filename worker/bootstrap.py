@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
 from celery import Celery
 from redis.asyncio import Redis
@@ -228,7 +227,9 @@ def _callback_lease_ms(settings: Settings) -> int:
 
 
 def _delivery(settings: Settings, producer: ProducerServices, http: HttpClient) -> Delivery:
-    sender = CallbackSender(http, keys=_callback_keys(settings), timeout_ms=duration_ms(settings.callback_timeout), clock=producer.clock)
+    sender = CallbackSender(
+        http, keys=_callback_keys(settings), timeout_ms=duration_ms(settings.callback_timeout), clock=producer.clock
+    )
     return Delivery(
         CallbackLedger(producer.redis),
         sender,
@@ -248,5 +249,6 @@ def _ticker(settings: Settings, producer: ProducerServices) -> Ticker:
         producer.publisher,
         executor=producer.executor,
         tick_ms=duration_ms(settings.tick),
+        heartbeat_file=settings.heartbeat_file,
         clock=producer.clock,
     )

@@ -262,6 +262,8 @@ def _headers(response: httpx.Response) -> Mapping[str, str]:
 def _failure(error: Exception, progress: _Progress, host: str) -> HttpError:
     # The transport wraps most of aiohttp's errors, and by no means always in the right class.
     cause = error.__cause__ if isinstance(error, httpx.HTTPError) and error.__cause__ else error
+    if progress.phase is _Phase.UNKNOWN and isinstance(cause, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
+        return NotSentError("bad_url", _detail(cause, host))
     if progress.phase is not _Phase.CONNECTING:
         return MaybeSentError(_kind_after_connecting(cause), _detail(cause, host))
     if progress.refusal is not None and not progress.sockets:

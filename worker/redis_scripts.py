@@ -5,15 +5,16 @@ command again after a broken connection; redis-py does so ten times by default, 
 """
 
 from importlib import resources
-from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.commands.core import AsyncScript
 
 _RESENDS = 2
 _CONNECT_TIMEOUT_S = 2.0
+_CONNECTIONS = 32
+"""More callers than this wait for a free connection: redis-py's own pool would refuse the hundred-and-first."""
 
 
 def connect(url: str, *, timeout_ms: int) -> Redis:
@@ -23,14 +24,16 @@ def connect(url: str, *, timeout_ms: int) -> Redis:
         url: `redis://`, `rediss://` or `unix://`, with the database.
         timeout_ms: how long one command may take.
     """
-    client: Redis = Redis.from_url(
+    pool = BlockingConnectionPool.from_url(
         url,
         decode_responses=True,
+        max_connections=_CONNECTIONS,
+        timeout=timeout_ms / 1000,
         socket_timeout=timeout_ms / 1000,
         socket_connect_timeout=_CONNECT_TIMEOUT_S,
         retry=Retry(ExponentialBackoff(base=0.02, cap=0.2), _RESENDS),
     )
-    return client
+    return Redis.from_pool(pool)
 
 
 def load_script(client: Redis, package: str, name: str) -> AsyncScript:

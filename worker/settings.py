@@ -8,7 +8,7 @@ import ipaddress
 from datetime import timedelta
 from functools import cached_property
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pydantic import (
     AliasChoices,
@@ -20,6 +20,7 @@ from pydantic import (
     PositiveInt,
     SecretStr,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -119,6 +120,8 @@ class Settings(BaseSettings):
     in_flight: PositiveInt = Field(64, description="jobs that one worker process works on at a time")
     threads: PositiveInt = Field(32, description="Celery messages that one worker process holds at a time")
 
+    heartbeat_file: str = Field("", description="touched at each tick that reached Redis, for health checks")
+
     callback_secret: SecretStr = Field(
         SecretStr(""), description="whsec_… key that signs callbacks; several, separated by spaces, all sign"
     )
@@ -153,6 +156,17 @@ class Settings(BaseSettings):
             )
         return self
 
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_url_leads_to_a_database(cls, url: str) -> str:
+        try:
+            usable = urlsplit(url).scheme in ("redis", "rediss", "unix") and bool(_next_database(url))
+        except ValueError:
+            usable = False
+        if not usable:
+            raise ValueError("must be redis://host:port/0, rediss://… or unix:///path?db=0, the database a number")
+        return url
+
     @cached_property
     def effective_broker_url(self) -> str:
         """AXN_BROKER_URL, or the ledger's server with the next database, in Celery's notation."""
@@ -166,11 +180,11 @@ class Settings(BaseSettings):
 
 def _next_database(redis_url: str) -> str:
     parts = urlsplit(redis_url)
+    options = dict(parse_qsl(parts.query))
     if parts.scheme == "unix":
-        database = dict(pair.split("=", 1) for pair in parts.query.split("&") if "=" in pair).get("db", "0")
-        return f"redis+socket://{parts.path}?virtual_host={int(database) + 1}"
-    database = parts.path.strip("/") or "0"
-    return parts._replace(path=f"/{int(database) + 1}").geturl()
+        return f"redis+socket://{parts.path}?virtual_host={int(options.get('db', '0')) + 1}"
+    database = options.pop("db", "") or parts.path.strip("/") or "0"  # redis-py, too, prefers the query's
+    return parts._replace(path=f"/{int(database) + 1}", query=urlencode(options)).geturl()
 
 
 def load_settings() -> Settings:
@@ -182,11 +196,15 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as invalid:
-        raise SettingsError("; ".join(_settings_fault(fault) for fault in invalid.errors())) from None
+        faults = dict.fromkeys(_settings_fault(fault) for fault in invalid.errors())
+        raise SettingsError("; ".join(faults)) from None
 
 
 def _settings_fault(fault: object) -> str:
     assert isinstance(fault, dict)  # noqa: S101 - pydantic's own form
-    where = "__".join(str(part) for part in fault["loc"]).upper()
-    text = fault["msg"].removeprefix("Value error, ")
+    text = fault["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    path = [str(part) for part in fault["loc"]]
+    if "ALLOW_NETS" in path[:1][0].upper() if path else False:
+        path, text = path[:1], "must be networks such as 10.1.0.0/16, separated by commas"
+    where = "__".join(path).upper()
     return text if not where else f"{where if where.startswith(PREFIX) else PREFIX + where}: {text}"

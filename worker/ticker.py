@@ -6,6 +6,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from pathlib import Path
 
 from redis.exceptions import RedisError
 
@@ -30,6 +31,7 @@ class Ticker:
         executor: Executor,
         tick_ms: int,
         clock: Clock,
+        heartbeat_file: str = "",
         random_share: Callable[[], float] = random.random,
     ) -> None:
         self._timetable = timetable
@@ -38,6 +40,7 @@ class Ticker:
         self._executor = executor
         self._tick_ms = tick_ms
         self._clock = clock
+        self._heartbeat_file = heartbeat_file
         self._random_share = random_share
 
     async def run(self) -> None:
@@ -46,8 +49,16 @@ class Ticker:
             await self._clock.sleep_ms(self._tick_ms * (0.5 + self._random_share()))
             try:
                 await self.tick()
+                self._beat()
             except (RedisError, OSError) as failure:
                 _log.warning("tick: Redis is away (%s)", type(failure).__name__)
+            except Exception as failure:  # noqa: BLE001 - nobody else looks at the timetable if this one ends
+                _log.error("tick broke off (%s)", type(failure).__name__)
+
+    def _beat(self) -> None:
+        """Tell a health check that the loop runs and Redis answers."""
+        if self._heartbeat_file:
+            Path(self._heartbeat_file).touch()
 
     async def tick(self) -> int:
         """Look once. Returns how many ids were published."""
@@ -57,8 +68,7 @@ class Ticker:
         published = 0
         for lane, ids in due.items():
             wanted = ids if lane is Lane.CALLBACK else await self._not_queued_already(lane, ids)
-            if wanted:
-                await self._blocking(self._publisher.publish, lane, wanted)
+            if wanted and await self._blocking(self._publisher.publish, lane, wanted):
                 published += len(wanted)
         return published
 

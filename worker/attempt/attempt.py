@@ -143,9 +143,9 @@ class Attempts:
             job_id=claim.job_id,
             state=settlement.state,
             unix_ms=now_ms,
-            attempts=claim.attempt,
+            attempts=claim.attempt - (settlement.knowledge is AttemptKnowledge.UNSENT),
             parameters=claim.parameters,
-            fields=settlement.fields,
+            fields={"possible_orphans": claim.possible_orphans, **settlement.fields},
         )
         token = self.courier.reserve()
         webhook_id = webhook_id_of(claim.job_id, claim.fence)

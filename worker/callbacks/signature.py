@@ -5,7 +5,6 @@ keys give several signatures, separated by spaces, so that a key can be changed 
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ def _decode_secret(secret: str) -> bytes:
     encoded = secret.removeprefix(_SECRET_PREFIX)
     try:
         key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
-    except binascii.Error:
+    except ValueError:
         key = b""
     if not key:
         raise ValueError(

@@ -20,7 +20,7 @@ from worker.local.system import LocalSystem, SystemPlan
 
 _SPARE_NUMBERS = 200
 _PLAIN_LINE_EVERY_S = 1.0
-_TUNING = {
+TUNING = {
     # A laptop's demo heals within seconds; production's longer defaults suit slower providers.
     "AXN_ATTEMPT_TIMEOUT": "3s",
     "AXN_PACE__PATIENCE": "3s",
@@ -53,7 +53,7 @@ def demo(
     plan = SystemPlan(
         numbers=orders + orders // 5 + _SPARE_NUMBERS,
         latency_ms=latency_ms,
-        tuning={**_TUNING, "AXN_PACE__BIND_AXN_PER_SECOND": str(per_second)},
+        tuning={**TUNING, "AXN_PACE__BIND_AXN_PER_SECOND": str(per_second)},
     )
     report = run_with_children(lambda: _run(plan, orders, rate, as_json=as_json))
     print_json(report.as_dict()) if as_json else _print_report(report, per_second)

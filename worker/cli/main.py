@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from worker import __version__
-from worker.cli import bind, demo, job, receiver, sandbox, up, worker
+from worker.cli import bind, demo, job, receiver, sandbox, settings, up, worker
 from worker.cli.output import Exit, complain
 from worker.errors import AxnError, SettingsError
 
@@ -17,7 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (up.up, demo.demo, sandbox.sandbox, receiver.receiver, worker.worker, bind.bind):
+for command in (up.up, demo.demo, sandbox.sandbox, receiver.receiver, worker.worker, bind.bind, settings.settings):
     app.command()(command)
 app.add_typer(job.app, name="job")
 

@@ -8,7 +8,7 @@ import difflib
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -21,7 +21,6 @@ from pydantic import (
     PositiveInt,
     StringConstraints,
     ValidationError,
-    model_validator,
 )
 
 from worker.domain.callback_url import CallbackUrl
@@ -47,23 +46,31 @@ def _whole_number(given: object) -> object:
 
 
 def _ring_config(given: object) -> object:
-    if isinstance(given, str):
-        try:
-            given = json.loads(given)
-        except ValueError:
-            given = None
-    if isinstance(given, Mapping):
-        return json.dumps(dict(given), ensure_ascii=False, separators=(",", ":"))
+    try:
+        ring_config = json.loads(given) if isinstance(given, str) else given
+        if isinstance(ring_config, Mapping):
+            return json.dumps(dict(ring_config), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except (ValueError, TypeError, RecursionError):
+        pass  # the rule below says it
     raise ValueError('must be a JSON object such as {"AXNRing_A": "…"}')
 
 
 def _deadline(given: object) -> object:
-    if isinstance(given, datetime) or (isinstance(given, str) and "T" in given):
-        moment = datetime.fromisoformat(given) if isinstance(given, str) else given
-        if moment.tzinfo is None:
-            raise ValueError("must be a span such as 30s, or a time with its zone")
-        return moment
-    return parse_duration(given)
+    if not isinstance(given, datetime | str) or (isinstance(given, str) and "-" not in given and ":" not in given):
+        return parse_duration(given)
+    try:
+        moment = datetime.fromisoformat(given.strip()) if isinstance(given, str) else given
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass  # the rule below says it
+    raise ValueError("must be a span such as 30s, or a time with its zone such as 2026-12-01T12:00:00+08:00")
+
+
+def _lane(given: object) -> object:
+    if given in (Lane.CHECKOUT, Lane.BATCH):
+        return Lane(str(given))
+    raise ValueError(f"must be '{Lane.CHECKOUT}' or '{Lane.BATCH}'")
 
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=_LONGEST_TEXT), AfterValidator(_printable)]
@@ -109,13 +116,17 @@ class BindRequest(BaseModel):
     idempotency_key: Annotated[Text, StringConstraints(max_length=256)] | None = None
     deadline: Annotated[Any, BeforeValidator(_deadline)] | None = None
     on_doubt: Annotated[OnDoubt, Field(strict=False)] = OnDoubt.HOLD
-    lane: Annotated[Literal[Lane.CHECKOUT, Lane.BATCH], BeforeValidator(lambda lane: Lane(lane))] = Lane.CHECKOUT
+    lane: Annotated[Literal[Lane.CHECKOUT, Lane.BATCH], BeforeValidator(_lane)] = Lane.CHECKOUT
 
     def __init__(self, **given: Any) -> None:
+        faults = _faults_between_fields(given)
+        twice = {fault.field for fault in faults if fault.field in given}
         try:
-            super().__init__(**given)
+            super().__init__(**{name: value for name, value in given.items() if name not in twice})
         except ValidationError as invalid:
-            raise InvalidRequestError(_faults(invalid)) from None
+            faults = [*_faults(invalid), *faults]
+        if faults:
+            raise InvalidRequestError(faults)
 
     @classmethod
     def from_mapping(cls, given: object) -> Self:
@@ -127,21 +138,6 @@ class BindRequest(BaseModel):
         if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
             raise InvalidRequestError([FieldFault("request", "", "must be a mapping of field names to values")])
         return cls(**given)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _each_field_once(cls, given: Any) -> Any:
-        if isinstance(given, Mapping):
-            for wire_name, name in _NAME_BY_WIRE_NAME.items():
-                if wire_name in given and name in given:
-                    raise ValueError(f"{name} is given twice, also as {wire_name}")
-        return given
-
-    @model_validator(mode="after")
-    def _one_expiration(self) -> Self:
-        if (self.expiration is None) == (self.expires_in is None):
-            raise ValueError("expiration: give either expiration or expires_in")
-        return self
 
     def wire_parameters(self, *, pool_key: str, expiration: datetime) -> dict[str, str]:
         """BindAxn's business parameters as text, without those not given."""
@@ -164,6 +160,18 @@ _NAME_BY_WIRE_NAME = {field.alias: name for name, field in BindRequest.model_fie
 _FIELD_NAMES = tuple(BindRequest.model_fields)
 
 
+def _faults_between_fields(given: Mapping[str, Any]) -> list[FieldFault]:
+    faults = [
+        FieldFault(name, "", f"is given twice, also as {wire_name}")
+        for wire_name, name in _NAME_BY_WIRE_NAME.items()
+        if wire_name in given and name in given
+    ]
+    expirations = [given.get(name) for name in ("expiration", "Expiration") if given.get(name) is not None]
+    if bool(expirations) == (given.get("expires_in") is not None) and "expiration" not in {f.field for f in faults}:
+        faults.append(FieldFault("expiration", "", "give either expiration or expires_in"))
+    return faults
+
+
 def _faults(invalid: ValidationError) -> list[FieldFault]:
     return [_fault(dict(error)) for error in invalid.errors(include_url=False)]
 
@@ -175,11 +183,15 @@ def _fault(error: dict[str, Any]) -> FieldFault:
         return FieldFault(name, "", "is required")
     if error["type"] == "extra_forbidden":
         return FieldFault(mask_value(name), "", _unknown_field_rule(given_name))
-    rule = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    if not name:
-        name, _, rule = rule.rpartition(": ")
-        return FieldFault(name or "request", "", rule)
-    return FieldFault(name, mask_value(error["input"]), rule)
+    return FieldFault(name, mask_value(error["input"]), _rule(error))
+
+
+def _rule(error: Mapping[str, Any]) -> str:
+    if error["type"] in ("too_long", "string_too_long"):
+        return f"must be at most {error['ctx']['max_length']} characters"
+    if error["type"] == "string_too_short":
+        return "must not be empty"
+    return str(error["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
 
 
 def _unknown_field_rule(given_name: str) -> str:

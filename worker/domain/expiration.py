@@ -32,7 +32,10 @@ def parse_expiration(given: object) -> datetime:
         raise ValueError(_RULE)  # noqa: TRY004 - pydantic reports ValueErrors of a validator
     if given.tzinfo is None:
         raise ValueError(f"{_RULE}; this datetime has none")
-    return given.astimezone(SHANGHAI).replace(microsecond=0)
+    try:
+        return given.astimezone(SHANGHAI).replace(microsecond=0)
+    except OverflowError:  # at the calendar's ends
+        raise ValueError(_RULE) from None
 
 
 def _parse_text(text: str) -> datetime:

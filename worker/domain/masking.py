@@ -5,11 +5,14 @@ two customers apart and nobody can call them.
 """
 
 import re
+from datetime import datetime
 from typing import Any
 
-_SEPARATED_DIGITS = re.compile(r"\d(?:[\s().\-]{0,2}\d){6,}")
+_SEPARATED_DIGITS = re.compile(r"\d(?:[\W_]{0,3}\d){6,}")
 _DIGIT_RUN = re.compile(r"\d{7,}")
-_LEADING_DATE = re.compile(r"\s*\d{4}-\d{1,2}-\d{1,2}")
+_MOMENT = re.compile(
+    r"\d{4}-\d{1,2}-\d{1,2}([T ]\d{1,2}(:\d{1,2}){0,2}(\.\d{1,6})?\s?(Z|[+-]\d{2}:?\d{2})?)?", re.ASCII | re.IGNORECASE
+)
 
 
 def mask_number(number: str) -> str:
@@ -29,13 +32,15 @@ def mask_text(text: str) -> str:
 def mask_value(value: Any, *, longest: int = 60) -> str:
     """Somebody's input as an error message may show it: numbers masked, also when written with spaces or dashes.
 
+    A date and time by itself stays readable. The text can be printed anywhere: lone surrogates are written out.
+
     Args:
         value: anything that was given for a field.
         longest: characters shown before the rest is cut.
     """
-    text = value if isinstance(value, str) else repr(value)
-    if _LEADING_DATE.match(text):
-        masked = mask_text(text)
-    else:
-        masked = _SEPARATED_DIGITS.sub(lambda run: mask_number(re.sub(r"[\s().\-]", "", run[0])), text)
+    text = str(value) if isinstance(value, str | datetime) else repr(value)
+    text = text.encode(errors="backslashreplace").decode()
+    masked = text
+    if not _MOMENT.fullmatch(text.strip()):
+        masked = _SEPARATED_DIGITS.sub(lambda run: mask_number(re.sub(r"\D", "", run[0])), text)
     return masked if len(masked) <= longest else masked[:longest] + "…"

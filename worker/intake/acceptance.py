@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from worker.callbacks.guard import ReceiverRules
 from worker.clock import Clock
 from worker.domain.bind_request import BindRequest
+from worker.domain.callback_url import check_callback_url
 from worker.domain.durations import duration_ms, parse_duration
 from worker.domain.expiration import PROVIDER_MINIMUM, parse_expiration, unix_ms, wire_expiration
 from worker.domain.job_ids import job_id_for_key, new_job_id
@@ -118,14 +119,21 @@ class Acceptance:
         return self._faults(
             expiration=self._raw_expiration(given),
             pool_key=given.get("pool_key") or given.get("PoolKey"),
-            url=None,
+            url=_raw_url(given.get("callback_url")),
             no_type=given.get("no_type") or given.get("NoType"),
         )
 
     def _raw_expiration(self, given: Mapping[str, object]) -> datetime | None:
         try:
-            if "expires_in" in given:
+            if given.get("expires_in") is not None:
                 return self._now() + parse_duration(given["expires_in"])
             return parse_expiration(given.get("expiration") or given.get("Expiration"))
-        except (ValueError, OverflowError):
+        except ValueError:
             return None  # its form is a fault already named
+
+
+def _raw_url(given: object) -> str | None:
+    try:
+        return check_callback_url(given) if isinstance(given, str) else None
+    except ValueError:
+        return None  # its form is a fault already named

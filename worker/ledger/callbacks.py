@@ -1,6 +1,5 @@
 """The callbacks that are owed: claim one, settle one."""
 
-from typing import Any
 
 from redis.asyncio import Redis
 

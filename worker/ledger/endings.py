@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from worker.domain.job import Job
-from worker.errors import WaitTimeoutError
+from worker.errors import LedgerUnavailableError, WaitTimeoutError
 from worker.ledger.keys import job_keys
 from worker.ledger.ledger import Ledger
 
@@ -33,6 +33,7 @@ class Endings:
         self._waiters: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._subscribed: dict[str, asyncio.Event] = {}
         self._listener: asyncio.Task[None] | None = None
+        self._subscribing = asyncio.Lock()  # redis-py's first two subscribers would each make a connection
 
     async def wait(self, job_id: str, timeout_s: float) -> Job:
         """The job, once it has ended.
@@ -52,8 +53,8 @@ class Endings:
         if job.state.is_end:
             return job
         channel, woken = job_keys(job_id).ended_channel, asyncio.Event()
-        await self._subscribe(channel, woken)
         try:
+            await self._subscribe(channel, woken)
             while not (job := await self._ledger.read(job_id)).state.is_end:
                 await woken.wait()
                 woken.clear()
@@ -63,17 +64,28 @@ class Endings:
 
     async def _subscribe(self, channel: str, woken: asyncio.Event) -> None:
         self._waiters[channel].add(woken)
-        if channel not in self._subscribed:
-            self._subscribed[channel] = asyncio.Event()
-            await self._pubsub.subscribe(channel, *(() if self._listener else (_HELD_CHANNEL,)))
-            self._listener = self._listener or asyncio.create_task(self._listen())
-        await self._subscribed[channel].wait()
+        subscribed = self._subscribed.setdefault(channel, asyncio.Event())
+        if not subscribed.is_set():  # also where another waiter has asked and may have failed: twice does no harm
+            await self._ask_for(channel)
+        await subscribed.wait()
+
+    async def _ask_for(self, channel: str) -> None:
+        try:
+            async with self._subscribing:
+                await self._pubsub.subscribe(channel, *(() if self._listener else (_HELD_CHANNEL,)))
+        except (RedisError, OSError) as failure:
+            raise LedgerUnavailableError(
+                f"the ledger's Redis took no subscription ({type(failure).__name__}); check AXN_REDIS_URL"
+            ) from failure
+        self._listener = self._listener or asyncio.create_task(self._listen())
 
     async def _unsubscribe(self, channel: str, woken: asyncio.Event) -> None:
         self._waiters[channel].discard(woken)
         if not self._waiters[channel]:
             del self._waiters[channel]
             self._subscribed.pop(channel, None)
+            if self._listener is None:
+                return
             with contextlib.suppress(RedisError, OSError):  # the connection is gone: so is the subscription
                 await self._pubsub.unsubscribe(channel)
 

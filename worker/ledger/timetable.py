@@ -1,6 +1,5 @@
 """What must be looked at, and when: one sorted set per partition."""
 
-from typing import Any
 
 from redis.asyncio import Redis
 

@@ -5,10 +5,10 @@ calls. Lanes differ in how far ahead of now the schedule may run for them, so th
 touches. Checkout books a place and waits for it; the other lanes take a place only when one is free.
 """
 
+import asyncio
 import hashlib
 import random
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from redis.asyncio import Redis
 
@@ -46,10 +46,13 @@ class Pace:
     ) -> None:
         self._acquire = load_script(redis, "worker.pace", "acquire")
         self._key = f"axn1:{{pace:{account}}}:{action}"
-        self._depth_us = {lane: depth * 1000 for lane, depth in depth_ms.items()}
-        self._deepest_us = max(self._depth_us.values())
+        deepest_us = max(depth_ms.values()) * 1000
         # A window of one second holds rate * 1 s + burst: the rate leaves room for the burst.
-        self._interval_us = round(_US_PER_S * (1 + self._deepest_us / _US_PER_S) / per_second)
+        self._interval_us = round(_US_PER_S * (1 + deepest_us / _US_PER_S) / per_second)
+        # A lane less deep than one interval would never find a place free, however idle the account.
+        self._depth_us = {lane: max(depth * 1000, self._interval_us) for lane, depth in depth_ms.items()}
+        self._deepest_us = max(self._depth_us.values())
+        self._turn_of = {lane: asyncio.Lock() for lane in depth_ms}
         self._clock = clock
         self._random_share = random_share
 
@@ -61,6 +64,13 @@ class Pace:
             taken longer than patience_ms.
         """
         waited_from_ms = self._clock.monotonic_ms()
+        if lane is Lane.CHECKOUT:
+            return await self._wait_for_permit(lane, patience_ms, waited_from_ms)
+        # One asks for the whole process: hundreds asking every few milliseconds would only load Redis.
+        async with self._turn_of[lane]:
+            return await self._wait_for_permit(lane, patience_ms, waited_from_ms)
+
+    async def _wait_for_permit(self, lane: Lane, patience_ms: int, waited_from_ms: float) -> int:
         while True:
             left_ms = patience_ms - (self._clock.monotonic_ms() - waited_from_ms)
             granted, wait_ms = await self._ask(lane, max(left_ms, 0))

@@ -22,7 +22,7 @@ if ARGV[5] == 'unsent' then redis.call('HINCRBY', KEYS[1], 'attempts', -1) end
 if ARGV[3] == 'waiting' then
   local look = now + tonumber(ARGV[4])
   local deadline = tonumber(job[3] or '')
-  if deadline and deadline > now and deadline < look then look = deadline end
+  if deadline and deadline < look then look = math.max(deadline, now) end
   redis.call('HSET', KEYS[1], 'next_at', string.format('%.0f', look))
   redis.call('ZADD', KEYS[2], string.format('%.0f', look), ARGV[2])
 else

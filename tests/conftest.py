@@ -1,0 +1,25 @@
+"""What all tests share: a real Redis per test process, empty for each test."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from redis.asyncio import Redis
+
+from worker.local.redis_server import EmbeddedRedis
+from worker.redis_scripts import connect
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[EmbeddedRedis]:
+    """One server for all tests of this process."""
+    with EmbeddedRedis() as server:
+        yield server
+
+
+@pytest.fixture
+async def redis(redis_server: EmbeddedRedis) -> AsyncIterator[Redis]:
+    """A client of an empty database 0, made as the engine makes its own."""
+    client = connect(redis_server.url(0), timeout_ms=2000)
+    await client.flushall()
+    yield client
+    await client.aclose()
