@@ -36,7 +36,16 @@ def _comma_separated(given: object) -> object:
     return [part.strip() for part in given.split(",") if part.strip()] if isinstance(given, str) else given
 
 
-Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_comma_separated)]
+def _networks(given: object) -> object:
+    if not isinstance(given, str):
+        return given
+    try:
+        return tuple(ipaddress.ip_network(part.strip()) for part in given.split(",") if part.strip())
+    except ValueError:
+        raise ValueError("must be networks such as 10.1.0.0/16, separated by commas, no host bits set") from None
+
+
+Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)]
 
 
 class PaceSettings(BaseModel):
@@ -196,15 +205,11 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as invalid:
-        faults = dict.fromkeys(_settings_fault(fault) for fault in invalid.errors())
-        raise SettingsError("; ".join(faults)) from None
+        raise SettingsError("; ".join(_settings_fault(fault) for fault in invalid.errors())) from None
 
 
 def _settings_fault(fault: object) -> str:
     assert isinstance(fault, dict)  # noqa: S101 - pydantic's own form
     text = fault["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    path = [str(part) for part in fault["loc"]]
-    if "ALLOW_NETS" in path[:1][0].upper() if path else False:
-        path, text = path[:1], "must be networks such as 10.1.0.0/16, separated by commas"
-    where = "__".join(path).upper()
+    where = "__".join(str(part) for part in fault["loc"]).upper()
     return text if not where else f"{where if where.startswith(PREFIX) else PREFIX + where}: {text}"

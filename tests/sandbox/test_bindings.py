@@ -210,3 +210,13 @@ async def test_a_moved_expiry_counts_instead_of_the_first(sandbox: Sandbox) -> N
     assert (await detail_of(sandbox, bound))["Status"] == 1
     sandbox.clock.advance(1)
     assert (await detail_of(sandbox, bound))["Status"] == 0
+
+
+async def test_the_expiry_of_an_unbound_binding_leaves_the_next_one_on_its_number_alone(start: Start) -> None:
+    sandbox = await start(pools=(parse_pool(f"{POOL}=1"),))
+    first = await sandbox.bind(Expiration=sandbox.clock.shanghai(100))
+    await ask(sandbox, "UnbindSubscription", first)
+    second = await sandbox.bind(PhoneNoX=first["SecretNo"])
+    sandbox.clock.advance(100)
+    assert (await detail_of(sandbox, second))["Status"] == 1
+    assert [binding["ended"] for binding in await sandbox.bindings()] == ["unbound", None]

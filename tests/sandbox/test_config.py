@@ -71,6 +71,7 @@ def test_a_bad_limit_is_refused(text: str) -> None:
         ({"access_keys": (AccessKey("a", "b"), AccessKey("a", "c"))}, "access_keys: key id given more than once: a"),
         ({"limits": (Limit("BindAxn", 1), Limit("BindAxn", 2))}, "limits: action given more than once: BindAxn"),
         ({"throttle_style": "soft"}, "throttle_style: 'soft' is not known"),
+        ({"port": 65_536}, "port: must be at most 65535"),
         ({"latency_ms": -1}, "latency_ms: must be 0 or more"),
         ({"retry_after_ms": 0}, "retry_after_ms: must be 1 or more"),
     ],

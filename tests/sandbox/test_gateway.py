@@ -6,6 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from worker.sandbox.refusals import GatewayError
+from worker.sandbox.requests import WireRequest, decode
+
 from .conftest import POOL, Sandbox, Start
 from .signing_client import Prepared, SigningClient
 
@@ -227,6 +230,12 @@ async def test_parameters_that_are_not_utf_8_are_refused(sandbox: Sandbox) -> No
     for spoiled in (sent.but(url=f"{sent.url}&OutId=%FF"), sent.but(url=f"{sent.url}" + "&a=1" * 200)):
         reply = await sandbox.client.send(spoiled)
         assert (reply.status, reply.code) == (400, "InvalidParameter")
+
+
+def test_raw_bytes_that_are_not_utf_8_are_refused() -> None:
+    with pytest.raises(GatewayError) as refused:
+        decode(WireRequest("GET", "/?OutId=\udcff", (), b""))
+    assert (refused.value.status, refused.value.code) == (400, "InvalidParameter")
 
 
 @pytest.mark.parametrize(("offset_s", "code"), [(-900, "OK"), (900, "OK"), (-901, "late"), (901, "late")])

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import ClientConnectionError, ClientSession
 
 import worker.sandbox
-from worker.sandbox.server import serve
+from worker.sandbox.server import _base_url, serve
 
 from .conftest import CONFIG, Clock, Sandbox
 from .signing_client import SigningClient
@@ -57,6 +57,10 @@ async def test_a_port_that_is_taken_is_an_error_at_once() -> None:
     with pytest.raises(OSError, match="address already in use"):
         await serve(replace(CONFIG, port=port), on_ready=lambda _: None)
     task.cancel()
+
+
+def test_an_ipv6_address_stands_in_brackets() -> None:
+    assert _base_url("::1", 80) == "http://[::1]:80"
 
 
 def test_the_sandbox_imports_nothing_of_the_engine() -> None:

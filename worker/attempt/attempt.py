@@ -92,7 +92,7 @@ class Attempts:
             now_ms = claim.now_ms + round(self.clock.monotonic_ms() - claimed_at_ms)
             return await self._settle_and_announce(claim, settlement, now_ms)
 
-    def _refuse(self, claim: Claim) -> Settlement | None:
+    def _refuse(self, claim: Claim) -> Settlement | None:  # noqa: PLR0911 - one return per reason
         """What can be settled without the provider."""
         if claim.refusal:
             return _unsent_end(JobState.FAILED, "request.invalid", claim.refusal)

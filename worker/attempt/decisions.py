@@ -37,21 +37,21 @@ class RetryRules:
         return int(self.random_share() * min(cap_ms, base_ms * 2 ** min(tries, _LARGEST_EXPONENT)))
 
 
-def decide(claim: Claim, outcome: Outcome, rules: RetryRules) -> Settlement:
+def decide(claim: Claim, outcome: Outcome, rules: RetryRules) -> Settlement:  # noqa: PLR0911 - one return per verdict
     """Settle an attempt that was sent."""
     match outcome.verdict:
         case Verdict.DONE:
-            return _bound(claim, outcome)
+            return _bound(outcome)
         case Verdict.AMBIGUOUS:
-            return _wait(claim, outcome, rules.probe_after_ms, AttemptKnowledge.OPEN)
+            return _wait(outcome, rules.probe_after_ms, AttemptKnowledge.OPEN)
         case Verdict.NONCE_USED:
             return doubt(claim, outcome.code, "an earlier copy of this attempt reached the provider")
         case Verdict.THROTTLED:
             delay_ms = rules.backoff_ms(claim.throttles, outcome.retry_after_ms)
-            return _wait(claim, outcome, delay_ms, _not_done(claim), throttles=claim.throttles + 1)
+            return _wait(outcome, delay_ms, _not_done(claim), throttles=claim.throttles + 1)
         case Verdict.ACCOUNT:
             delay_ms = rules.slow_backoff_ms(claim.throttles)
-            return _wait(claim, outcome, delay_ms, _not_done(claim), throttles=claim.throttles + 1)
+            return _wait(outcome, delay_ms, _not_done(claim), throttles=claim.throttles + 1)
         case Verdict.NOT_PROCESSED:
             return _try_again(claim, outcome, rules.backoff_ms(claim.retries), rules)
         case Verdict.NO_NUMBER if not _may_be_our_own(claim):
@@ -69,10 +69,8 @@ def doubt(claim: Claim, code: str, message: str) -> Settlement:
     """
     fields: dict[str, str | int] = {"code": code, "message": message}
     if claim.on_doubt is OnDoubt.REBIND and not claim.is_late and not claim.possible_orphans:
-        fields["possible_orphans"] = claim.possible_orphans + 1
+        fields["possible_orphans"] = 1
         return Settlement(JobState.WAITING, AttemptKnowledge.CLOSED, fields)
-    if claim.possible_orphans:
-        fields["possible_orphans"] = claim.possible_orphans
     return Settlement(JobState.IN_DOUBT, AttemptKnowledge.OPEN, fields)
 
 
@@ -85,13 +83,11 @@ def _not_done(claim: Claim) -> AttemptKnowledge:
     return AttemptKnowledge.OPEN if claim.is_probe else AttemptKnowledge.CLOSED
 
 
-def _bound(claim: Claim, outcome: Outcome) -> Settlement:
+def _bound(outcome: Outcome) -> Settlement:
     number = bound_number(outcome.answer)
     assert number is not None, "DONE without a number"  # noqa: S101 - the outcome table calls that ambiguous
     subs_id, phone_no_x = number[0], number[1]
     fields: dict[str, str | int] = {"phone_no_x": phone_no_x, "subs_id": subs_id, **_told(outcome)}
-    if claim.possible_orphans:
-        fields["possible_orphans"] = claim.possible_orphans
     return Settlement(JobState.BOUND, AttemptKnowledge.CLOSED, fields)
 
 
@@ -101,11 +97,11 @@ def _failed(outcome: Outcome) -> Settlement:
 
 def _try_again(claim: Claim, outcome: Outcome, delay_ms: int, rules: RetryRules) -> Settlement:
     if claim.retries < rules.attempts:
-        return _wait(claim, outcome, delay_ms, _not_done(claim), retries=claim.retries + 1)
+        return _wait(outcome, delay_ms, _not_done(claim), retries=claim.retries + 1)
     return doubt(claim, outcome.code, outcome.message) if claim.is_probe else _failed(outcome)
 
 
-def _wait(claim: Claim, outcome: Outcome, delay_ms: int, knowledge: AttemptKnowledge, **counters: int) -> Settlement:
+def _wait(outcome: Outcome, delay_ms: int, knowledge: AttemptKnowledge, **counters: int) -> Settlement:
     fields: dict[str, str | int] = {**_told(outcome), **counters}
     return Settlement(JobState.WAITING, knowledge, fields, delay_ms=delay_ms)
 

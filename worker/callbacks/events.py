@@ -28,6 +28,10 @@ def bind_ended_body(
     """The JSON text of a bind job's end; the same text goes out with every try.
 
     Args:
+        job_id: whose end it is.
+        state: which end.
+        unix_ms: when.
+        attempts: how many were numbered.
         parameters: BindAxn's business parameters. Of A only a masked form leaves.
         fields: what the settlement writes: phone_no_x, subs_id, code and so on.
     """

@@ -1,5 +1,7 @@
-"""Where a callback may go. Judged twice: on the URL when a request is accepted, and on the concrete address of every
-dial, after DNS has answered, so that a name cannot lead into a private network.
+"""Where a callback may go.
+
+Judged twice: on the URL when a request is accepted, and on the concrete address of every dial, after DNS has answered,
+so that a name cannot lead into a private network.
 
 The list is written out because Python's `is_private` and `is_global` change between releases, and miss 100.64.0.0/10
 with the cloud's metadata address 100.100.100.200. Sources: the IANA special-purpose address registries.

@@ -62,13 +62,13 @@ def demo(
 
 async def _run(plan: SystemPlan, orders: int, rate: float, *, as_json: bool) -> DemoReport:
     console = Console(stderr=True)
-    if not as_json:
+    if console.is_terminal or not as_json:
         console.print("starting redis, sandbox, receiver and two workers …")
     try:
         async with LocalSystem(plan, on_event=lambda part, text: console.print(f"{part}: {text}")) as system:
             if console.is_terminal and not as_json:
                 return await _with_bar(console, system, orders, rate)
-            return await run_demo(system, orders=orders, per_second=rate, tell=_plain_lines(as_json=as_json))
+            return await run_demo(system, orders=orders, per_second=rate, tell=_plain_lines())
     finally:
         producers.close()
 
@@ -85,12 +85,12 @@ async def _with_bar(console: Console, system: LocalSystem, orders: int, rate: fl
         return await run_demo(system, orders=orders, per_second=rate, tell=tell)
 
 
-def _plain_lines(*, as_json: bool) -> Callable[[DemoProgress], None]:
+def _plain_lines() -> Callable[[DemoProgress], None]:
     last = time.monotonic()
 
     def tell(progress: DemoProgress) -> None:
         nonlocal last
-        if not as_json and time.monotonic() - last >= _PLAIN_LINE_EVERY_S:
+        if time.monotonic() - last >= _PLAIN_LINE_EVERY_S:
             last = time.monotonic()
             typer.echo(
                 f"submitted {progress.submitted}, bound {progress.bound}, delivered {progress.delivered} "

@@ -68,6 +68,7 @@ class Acceptance:
         """The job to file.
 
         Args:
+            request: whose form is already checked.
             key: an idempotency key for requests that bring none.
 
         Raises:

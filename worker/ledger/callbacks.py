@@ -1,6 +1,5 @@
 """The callbacks that are owed: claim one, settle one."""
 
-
 from redis.asyncio import Redis
 
 from worker.domain.job import Lane

@@ -1,5 +1,7 @@
-"""The ledger's keys. Each stands in one of sixteen partitions, chosen by the job id and written as a hash tag, so that
-every script touches one slot of a Redis Cluster. `axn1` is the version of what the keys hold.
+"""The ledger's keys.
+
+Each stands in one of sixteen partitions, chosen by the job id and written as a hash tag, so that every script touches
+one slot of a Redis Cluster. `axn1` is the version of what the keys hold.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,5 @@
 """The jobs' records in Redis: file, claim, settle, read. Each move is one atomic script."""
 
-
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 

@@ -1,6 +1,5 @@
 """What must be looked at, and when: one sorted set per partition."""
 
-
 from redis.asyncio import Redis
 
 from worker.domain.job import Lane

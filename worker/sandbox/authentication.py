@@ -31,6 +31,12 @@ class UsedNonces:
         self._in_order.append((now, nonce))
         return True
 
+    def unburn_last(self, nonce: str) -> None:
+        """Take the latest burning back, if it was this nonce's."""
+        if self._in_order and self._in_order[-1][1] == nonce:
+            self._in_order.pop()
+            self._seen.discard(nonce)
+
 
 class Authenticator:
     """Checks a request against the keys and the clock, and burns its nonce."""
@@ -57,6 +63,10 @@ class Authenticator:
         # Only now: a request that fails its signature must not use up the nonce of one that does not.
         if not self._nonces.burn(envelope.nonce, now):
             raise GatewayError(400, "SignatureNonceUsed", "Specified signature nonce was used already.")
+
+    def forget(self, envelope: Envelope) -> None:
+        """Take back that a request came: its nonce is unused again."""
+        self._nonces.unburn_last(envelope.nonce)
 
     def _check_timestamp(self, timestamp: str, now: float) -> None:
         sent_at = _parse_timestamp(timestamp)

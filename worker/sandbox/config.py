@@ -7,6 +7,8 @@ ThrottleStyle = Literal["gateway", "business"]
 """Which layer refuses a request over the rate: the gateway (HTTP 400 `Throttling.User`) or the product
 (HTTP 200 `isv.FLOW_LIMIT`). The provider's documents do not say which, so both can be played."""
 
+_HIGHEST_PORT = 65_535
+
 
 @dataclass(frozen=True, slots=True)
 class PoolSpec:
@@ -72,6 +74,8 @@ class SandboxConfig:
         for name in ("port", "latency_ms", "clock_skew_s", "nonce_memory_s", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: must be 0 or more, not {getattr(self, name)}")
+        if self.port > _HIGHEST_PORT:
+            raise ValueError(f"port: must be at most {_HIGHEST_PORT}, not {self.port}")
         if self.retry_after_ms is not None and self.retry_after_ms <= 0:
             raise ValueError(f"retry_after_ms: must be 1 or more, or None, not {self.retry_after_ms}")
 

@@ -1,6 +1,7 @@
 """What every request carries besides its business parameters, whichever of the two ways it was signed."""
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ _AUTHORIZATION = re.compile(r"Credential=([^,\s]+),\s*SignedHeaders=([^,\s]+),\s
 
 
 @dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(ABC):
     """A signed request, ready to be checked. A text the request did not carry is ""."""
 
     request: DecodedRequest
@@ -30,12 +31,13 @@ class Envelope:
         if not self.nonce:
             raise missing("SignatureNonce")
 
+    @abstractmethod
     def string_to_sign(self) -> str:
-        raise NotImplementedError
+        """The string the signature must be of, rebuilt from what was received."""
 
+    @abstractmethod
     def is_signed_with(self, secret: str, string_to_sign: str) -> bool:
         """Whether the signature received is the one this secret gives."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,8 @@ class Gateway:
         self._check_rate(visit)
         fate = self._draw_fate(visit)
         if fate is not None and fate.kind == "close_before":
+            # As if it had never arrived.
+            self._authenticator.forget(envelope)
             return Answer(code=fate.kind)
         return self._perform(visit, envelope)
 

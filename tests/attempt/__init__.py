@@ -1,0 +1,1 @@
+"""Attempts with a fake provider and a real ledger."""

@@ -1,0 +1,1 @@
+"""Callbacks: body, signature, guard."""
