@@ -107,7 +107,7 @@ class _Connector(aiohttp.TCPConnector):
     async def connect(self, req: ClientRequest, traces: list[Trace], timeout: ClientTimeout) -> Connection:  # noqa: ASYNC109 - aiohttp's signature
         progress = _progress.get()
         if progress.phase is _Phase.UNKNOWN:
-            pass
+            progress.phase = _Phase.CONNECTING
         connection = await super().connect(req, traces, timeout)
         progress.phase = _Phase.CONNECTED
         return connection

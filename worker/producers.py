@@ -5,6 +5,7 @@ set of connections per process, made at the first call from the AXN_ settings, a
 """
 
 import asyncio
+import atexit
 import threading
 from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
@@ -135,3 +136,6 @@ def close() -> None:
     if producer is not None and producer.is_current:
         producer.runtime.run(producer.services.aclose())
         producer.runtime.stop()
+
+
+atexit.register(close)

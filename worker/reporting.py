@@ -33,7 +33,6 @@ def set_up_sentry(dsn: str, environment: str, release: str) -> None:
             dsn=dsn,
             environment=environment,
             release=release,
-            send_default_pii=False,
             include_local_variables=False,
             max_breadcrumbs=20,
             before_send=lambda event, _hint: scrub(event),

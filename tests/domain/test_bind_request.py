@@ -178,12 +178,9 @@ def test_a_deadline_is_a_span(deadline: object) -> None:
     assert BindRequest(**MINIMUM, deadline=deadline).deadline == timedelta(seconds=30)
 
 
-@pytest.mark.parametrize("deadline", ["2026-12-01T04:00:00Z", "2026-12-01 12:00:00+08:00", "20261201T040000Z-", NOON])
+@pytest.mark.parametrize("deadline", ["2026-12-01T04:00:00Z", "2026-12-01 12:00:00+08:00", "20261201T040000Z", NOON])
 def test_a_deadline_is_a_moment_with_its_zone(deadline: object) -> None:
-    assert (
-        BindRequest(**MINIMUM, deadline=deadline.rstrip("-") if isinstance(deadline, str) else deadline).deadline
-        == NOON
-    )
+    assert BindRequest(**MINIMUM, deadline=deadline).deadline == NOON
 
 
 @pytest.mark.parametrize(
@@ -214,7 +211,7 @@ def test_a_deadlines_zone_does_not_change_the_digest() -> None:
 
 
 def test_the_digest_is_the_same_in_every_release() -> None:
-    assert BindRequest(**FULL).digest() == "DIGEST"
+    assert BindRequest(**FULL).digest() == "16a16414d027b3b9444dd1e32beb36ed"
 
 
 def test_the_idempotency_key_is_no_part_of_the_digest() -> None:

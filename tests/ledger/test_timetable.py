@@ -34,7 +34,7 @@ def keys_of_one_partition(count: int) -> list[str]:
 async def test_what_is_due_is_taken_from_all_partitions_with_its_lane(redis: Redis, timetable: Timetable) -> None:
     lanes = [Lane.CHECKOUT, Lane.BATCH, Lane.RENEWAL, Lane.CALLBACK]
     due = {(lane, await enter(redis, f"{lane}{number}", 1, lane)) for lane in lanes for number in range(5)}
-    taken = await timetable.take_due()
+    taken = await Timetable(redis, next_look_ms=NEXT_LOOK_MS, most_per_partition=50).take_due()
     assert set(taken) == due
     assert len(taken) == len(due)
     assert await timetable.size() == len(due)

@@ -24,6 +24,16 @@ async def test_close_before_does_nothing_and_hangs_up(sandbox: Sandbox) -> None:
     assert await sandbox.bind_code() == (200, "OK")
 
 
+@pytest.mark.parametrize(("kind", "code"), [("close_before", "OK"), ("close_after", "SignatureNonceUsed")])
+async def test_only_a_request_that_arrived_leaves_its_nonce_used(sandbox: Sandbox, kind: str, code: str) -> None:
+    await sandbox.fault(kind=kind, count=1)
+    sent = sandbox.client.v3("BindAxn", sandbox.binding())
+    with pytest.raises(ClientConnectionError):
+        await sandbox.client.send(sent)
+    assert (await sandbox.client.send(sent)).code == code
+    assert await live(sandbox) == 1
+
+
 async def test_close_after_binds_and_hangs_up(sandbox: Sandbox) -> None:
     await sandbox.fault(kind="close_after", count=1)
     with pytest.raises(ClientConnectionError):

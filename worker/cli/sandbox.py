@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, TypeVar
 
 import typer
+import uvloop
 
 from worker.cli.output import print_json, refuse
 from worker.sandbox.config import SandboxConfig, parse_access_key, parse_limit, parse_pool
@@ -62,7 +63,7 @@ def serve_until_interrupted(start: Callable[[Callable[[str], None]], object], *,
         await asyncio.gather(task, return_exceptions=False)
 
     try:
-        asyncio.run(run())
+        uvloop.run(run())
     except asyncio.CancelledError:
         return
     except OSError as busy:

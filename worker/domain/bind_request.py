@@ -56,7 +56,7 @@ def _ring_config(given: object) -> object:
 
 
 def _deadline(given: object) -> object:
-    if not isinstance(given, datetime | str) or (isinstance(given, str) and "-" not in given and ":" not in given):
+    if not isinstance(given, datetime) and not (isinstance(given, str) and any(mark in given for mark in "-:T")):
         return parse_duration(given)
     try:
         moment = datetime.fromisoformat(given.strip()) if isinstance(given, str) else given

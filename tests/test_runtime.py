@@ -1,0 +1,62 @@
+"""The process's one loop."""
+
+import asyncio
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from worker.runtime import PerProcess, Runtime
+
+
+@pytest.fixture
+def runtime() -> Iterator[Runtime]:
+    made = Runtime()
+    yield made
+    made.stop()
+
+
+async def thread_name() -> str:
+    await asyncio.sleep(0)
+    return threading.current_thread().name
+
+
+def test_work_of_many_threads_runs_on_one_loop(runtime: Runtime) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        names = set(threads.map(lambda _: runtime.run(thread_name()), range(50)))
+    assert names == {"axn-loop"}
+
+
+def test_an_error_reaches_who_asked(runtime: Runtime) -> None:
+    async def fail() -> None:
+        raise KeyError("here")
+
+    with pytest.raises(KeyError, match="here"):
+        runtime.run(fail())
+
+
+def test_stopping_cancels_what_still_runs() -> None:
+    runtime, cancelled = Runtime(), threading.Event()
+
+    async def wait_for_ever() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    runtime.submit(wait_for_ever())
+    runtime.run(thread_name())
+    runtime.stop()
+    assert cancelled.is_set()
+
+
+def test_a_forked_child_knows_that_it_is_another_process() -> None:
+    made = PerProcess()
+    assert made.is_current
+    child = os.fork()
+    if child == 0:
+        os._exit(7 if not made.is_current else 0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
