@@ -8,6 +8,8 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+import aiohttp.abc
 import pytest
 import uvloop
 
@@ -107,8 +109,9 @@ async def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
 
 async def test_cookies_are_not_sent_back() -> None:
     async with serving(always(answer(headers="Set-Cookie: a=1\r\n"))) as server, opened() as client:
-        await post(client, server.url)
-        await post(client, server.url)
+        # A name, because cookie jars ignore bare addresses.
+        for _ in range(2):
+            await post(client, f"http://localhost:{server.port}/")
     assert "cookie" not in server.requests[1].headers
 
 
@@ -212,6 +215,32 @@ async def test_a_refusal_of_the_socket_factory_is_not_sent_and_is_handed_over(re
     assert failure.kind == "refused_by_guard"
     assert failure.refusal is refusal
     assert server.connections == 0
+
+
+async def test_a_host_is_refused_by_the_guard_only_if_every_address_is() -> None:
+    """The other address was tried, and its failure is what the caller must know."""
+
+    class TwoAddresses(aiohttp.abc.AbstractResolver):
+        async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> Any:
+            common = {"hostname": host, "port": port, "family": socket.AF_INET, "proto": 0, "flags": 0}
+            return [common | {"host": address} for address in ("127.0.0.2", "127.0.0.1")]
+
+        async def close(self) -> None:
+            pass
+
+    def refuse_one(address: Any) -> socket.socket:
+        if address[4][0] == "127.0.0.2":
+            raise PermissionError("private")
+        return socket.socket(family=address[0], type=address[1], proto=address[2])
+
+    async with opened(socket_factory=refuse_one) as client:
+        session = client._open_transport().client
+        assert isinstance(session, aiohttp.ClientSession)
+        assert isinstance(session.connector, aiohttp.TCPConnector)
+        session.connector._resolver = TwoAddresses()
+        failure = await failure_of(client, f"http://two.test:{free_port()}/")
+    assert isinstance(failure, NotSentError)
+    assert (failure.kind, failure.refusal) == ("connect_refused", None)
 
 
 async def test_a_socket_of_the_factory_is_used() -> None:

@@ -79,13 +79,16 @@ def test_a_business_parameter_cannot_take_the_place_of_a_common_one() -> None:
     assert form["Signature"] == sign_v1(method="POST", parameters=form, secret="testsecret")
 
 
-@given(st.dictionaries(st.text(min_size=1, max_size=8), st.text(max_size=20), max_size=5))
+NAMES = st.text(max_size=8).map("x".__add__)  # none of the common ones, which outrank the business's
+
+
+@given(st.dictionaries(NAMES, st.text(max_size=20), max_size=5))
 def test_every_text_survives_the_wire_in_both_versions(parameters: dict[str, str]) -> None:
     call = Call("BindAxn", parameters, NONCE, "2026-01-02T03:04:05Z")
     query = urlsplit(build_v3(call, endpoint=ENDPOINT, credentials=KEY, answer_format="json").url).query
     assert dict(parse_qsl(query, keep_blank_values=True)) == parameters
     form = build_v1(call, endpoint=ENDPOINT, credentials=KEY, answer_format="json").content.decode()
-    assert dict(parse_qsl(form, keep_blank_values=True)).items() >= parameters.items() - {("Signature", "")}
+    assert dict(parse_qsl(form, keep_blank_values=True)).items() >= parameters.items()
 
 
 @pytest.mark.parametrize(

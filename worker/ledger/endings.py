@@ -16,6 +16,7 @@ from worker.ledger.ledger import Ledger
 
 _log = logging.getLogger(__name__)
 _RECONNECT_DELAY_S = 0.5
+_CANCEL_AGAIN_S = 0.05
 _HELD_CHANNEL = "axn1:held"
 """Subscribed for good: redis-py's reader returns at once, again and again, where nothing is subscribed."""
 
@@ -117,7 +118,7 @@ class Endings:
     async def aclose(self) -> None:
         """End the subscription."""
         if self._listener is not None:
-            self._listener.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._listener
+            while not self._listener.done():  # redis-py can swallow a cancellation while it subscribes anew
+                self._listener.cancel()
+                await asyncio.wait([self._listener], timeout=_CANCEL_AGAIN_S)
         await self._pubsub.aclose()  # type: ignore[no-untyped-call]

@@ -10,4 +10,4 @@ def attempt_nonce(seed: str, attempt: int) -> str:
     Sending the same attempt again asks the provider whether the first copy arrived: it refuses a nonce it has seen.
     Nonces must be unique among all customers of the provider, so the seed has to be random, not derived from a job id.
     """
-    return hmac.new(seed.encode(), b"1", hashlib.sha256).hexdigest()[:32]
+    return hmac.new(seed.encode(), str(attempt).encode(), hashlib.sha256).hexdigest()[:32]
