@@ -53,4 +53,9 @@ def build_app(settings: Settings) -> Celery:
     return app
 
 
-app = build_app(load_settings())
+def __getattr__(name: str) -> Celery:
+    """`app`, made when first asked for: a wrong setting is then reported, not met at import."""
+    if name != "app":
+        raise AttributeError(name)
+    made = globals()["app"] = build_app(load_settings())
+    return made

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.domain.bind_request import BindRequest
@@ -130,6 +130,7 @@ def test_only_a_mapping_of_names_is_a_request(given_: object) -> None:
     frame=st.sampled_from(["{}", "{}x", "T{}", "-{}", "+86{}", '["{}"]', "ftp://{}/", "{} "]),
     separator=st.sampled_from(["", " ", "-", "_", ","]),
 )
+@settings(max_examples=25)
 def test_an_error_never_holds_a_whole_phone_number(field: str, number: str, frame: str, separator: str) -> None:
     written = frame.format(separator.join((number[:3], number[3:7], number[7:])))
     for bad in (written, [written], {"a": {written}}, {written: number}, int(number), [int(number)]):

@@ -39,7 +39,7 @@ def test_the_first_three_and_last_four_digits_stay() -> None:
     ("number", "masked"), [("123456", "123456"), ("1234567", "12****67"), ("8888123456", "88****56")]
 )
 def test_short_numbers_show_less(number: str, masked: str) -> None:
-    assert mask_number(number) == masked
+    assert mask_number(number) == mask_text(number) == mask_value(number) == masked
 
 
 @pytest.mark.parametrize("text", ["2026-02-30 00:00:00", "2026-12-01T00:00:00.123456+08:00", "2026-12-1", "30s", "-1"])

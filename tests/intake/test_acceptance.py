@@ -101,7 +101,14 @@ def test_a_receiver_that_must_not_be_called_is_refused(url: str, rule: str) -> N
 
 
 @pytest.mark.parametrize(
-    "url", ["https://shop.example/", "https://shop.example:8443/", "https://8.8.8.8", "https://[2606:4700::1]/"]
+    "url",
+    [
+        "https://shop.example/",
+        "https://shop.example:8443/",
+        "https://8.8.8.8",
+        "https://[::ffff:8.8.8.8]",
+        "https://[2606:4700::1]/",
+    ],
 )
 def test_any_public_receiver_is_accepted_and_filed(url: str) -> None:
     assert acceptance().job_of(BindRequest(**MINIMUM, callback_url=url)).callback_url == url

@@ -22,7 +22,7 @@ for command in (up.up, demo.demo, sandbox.sandbox, receiver.receiver, worker.wor
 app.add_typer(job.app, name="job")
 
 
-def _show_version(*, asked: bool) -> None:
+def _show_version(asked: bool) -> None:
     if asked:
         typer.echo(__version__)
         raise typer.Exit
@@ -31,10 +31,11 @@ def _show_version(*, asked: bool) -> None:
 @app.callback()
 def axn(
     *,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and end.")
+    ] = False,
 ) -> None:
     """Bind private numbers through BindAxn: a queue that loses nothing and binds nothing twice silently."""
-    _show_version(asked=version)
 
 
 def main() -> None:

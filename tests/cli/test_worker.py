@@ -1,0 +1,43 @@
+"""`axn worker` refuses to start where it could not work."""
+
+import pytest
+
+from .conftest import Axn
+
+
+def test_without_credentials_it_ends_with_2_and_names_them(axn: Axn) -> None:
+    ended = axn("worker")
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err.startswith("axn: AXN_ACCESS_KEY_ID and AXN_ACCESS_KEY_SECRET")
+    assert "ALIBABA_CLOUD_ACCESS_KEY_ID" in ended.err
+
+
+@pytest.mark.parametrize("one", ["AXN_ACCESS_KEY_ID", "AXN_ACCESS_KEY_SECRET"])
+def test_half_of_the_credentials_is_not_enough(axn: Axn, monkeypatch: pytest.MonkeyPatch, one: str) -> None:
+    monkeypatch.setenv(one, "half-of-it")
+    ended = axn("worker")
+    assert ended.status == 2
+    assert "AXN_ACCESS_KEY_SECRET" in ended.err
+    assert "half-of-it" not in ended.err
+
+
+def test_a_malformed_callback_secret_ends_with_2_without_showing_it(axn: Axn, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("ACCESS_KEY_ID", "id"), ("ACCESS_KEY_SECRET", "s3cr3t"), ("CALLBACK_SECRET", "whsec_%%%")):
+        monkeypatch.setenv(f"AXN_{name}", value)
+    ended = axn("worker")
+    assert ended.status == 2
+    assert "AXN_CALLBACK_SECRET" in ended.err
+    assert "%%%" not in ended.err
+    assert "s3cr3t" not in ended.err
+
+
+@pytest.mark.parametrize("lanes", ["", "x", "checkout,x", "checkout,,batch", "axn.checkout", "Checkout"])
+def test_an_unknown_lane_ends_with_2_and_the_lanes_are_named(axn: Axn, lanes: str) -> None:
+    ended = axn("worker", f"--lanes={lanes}")
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err == "axn: --lanes: must be some of checkout, batch, renewal, callback\n"
+
+
+def test_an_unknown_log_level_ends_with_2(axn: Axn) -> None:
+    ended = axn("worker", "--log-level=loud")
+    assert (ended.status, ended.err) == (2, "axn: --log-level: must be debug, info, warning or error\n")
