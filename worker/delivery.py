@@ -16,11 +16,13 @@ _JITTER = 0.2
 
 
 class Delivery:
-    """Sends what is owed, at most `in_flight` at a time, beside the binds and never in their way.
+    """Sends what is owed, beside the binds and never in their way.
 
     Args:
         schedule_ms: delays before the second, third … try; after the last the callback is given up.
         lease_ms: how long one try may hold a callback.
+        in_flight: first tries at a time, and as many again that the timetable brought back, so that dead receivers'
+            retries leave the first tries their room.
         random_share: a number in [0, 1); delays vary by ±20 %.
     """
 

@@ -139,7 +139,9 @@ class Settings(BaseSettings):
         tuple(timedelta(seconds=seconds) for seconds in (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)),
         description="delays between the tries of a callback, ±20 %",
     )
-    callback_in_flight: NonNegativeInt = Field(64, description="callbacks that one process sends at a time")
+    callback_in_flight: NonNegativeInt = Field(
+        64, description="first tries of callbacks that one process makes at a time, and as many retries"
+    )
     callback_allow_http: bool = Field(False, description="allow http:// callback URLs")
     callback_allow_nets: Networks = Field(
         (), description="networks inside one's own where receivers may be, such as 10.1.0.0/16"

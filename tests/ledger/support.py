@@ -52,7 +52,9 @@ def waiting(delay_ms: int = 0, knowledge: AttemptKnowledge = AttemptKnowledge.CL
     return Settlement(JobState.WAITING, knowledge, {"code": "Throttling"}, delay_ms=delay_ms)
 
 
-def owed(webhook_id: str, *, token: str = "", first_look_ms: int = 0, url: str = "https://shop.example") -> OwedCallback:
+def owed(
+    webhook_id: str, *, token: str = "", first_look_ms: int = 0, url: str = "https://shop.example"
+) -> OwedCallback:
     return OwedCallback(webhook_id, url, '{"type":"bind.succeeded"}', token, first_look_ms)
 
 

@@ -171,3 +171,27 @@ async def test_an_end_while_the_subscription_was_broken_is_not_missed(
         pipeline.hset(job_keys(job.job_id).job, mapping={"state": "bound", "token": claim.token})
         await pipeline.execute()
     assert (await asyncio.wait_for(waiter, 10)).is_bound
+
+
+async def test_closing_ends_even_a_listener_that_swallowed_its_cancellation(
+    redis: Redis, ledger: Ledger, endings: Endings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swallowed: list[str] = []
+    hear = endings._pubsub.get_message
+
+    async def swallow_once(timeout: float | None) -> dict[str, Any] | None:  # noqa: ASYNC109 - redis-py's signature
+        try:
+            message: dict[str, Any] | None = await hear(timeout=timeout)
+        except asyncio.CancelledError:
+            if swallowed:
+                raise
+            swallowed.append("once")
+            return None
+        return message
+
+    monkeypatch.setattr(endings._pubsub, "get_message", swallow_once)
+    job = await opened(ledger)
+    with pytest.raises(WaitTimeoutError):
+        await endings.wait(job.job_id, 0.05)
+    await asyncio.wait_for(endings.aclose(), 5)
+    assert swallowed == ["once"]

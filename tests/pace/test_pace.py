@@ -5,11 +5,10 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from tests.ledger.support import now_ms
 from worker.clock import SystemClock
 from worker.domain.job import Lane
 from worker.pace.pace import Pace, account_of
-
-from tests.ledger.support import now_ms
 
 DEPTH_MS = {Lane.CHECKOUT: 50, Lane.RENEWAL: 40, Lane.BATCH: 30}
 KEY = "axn1:{pace:acc}:BindAxn"

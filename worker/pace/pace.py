@@ -46,12 +46,10 @@ class Pace:
     ) -> None:
         self._acquire = load_script(redis, "worker.pace", "acquire")
         self._key = f"axn1:{{pace:{account}}}:{action}"
-        deepest_us = max(depth_ms.values()) * 1000
-        # A window of one second holds rate * 1 s + burst: the rate leaves room for the burst.
-        self._interval_us = round(_US_PER_S * (1 + deepest_us / _US_PER_S) / per_second)
-        # A lane less deep than one interval would never find a place free, however idle the account.
-        self._depth_us = {lane: max(depth * 1000, self._interval_us) for lane, depth in depth_ms.items()}
+        self._depth_us = {lane: depth * 1000 for lane, depth in depth_ms.items()}
         self._deepest_us = max(self._depth_us.values())
+        # A window of one second holds rate * 1 s + burst: the rate leaves room for the burst.
+        self._interval_us = round(_US_PER_S * (1 + self._deepest_us / _US_PER_S) / per_second)
         self._turn_of = {lane: asyncio.Lock() for lane in depth_ms}
         self._clock = clock
         self._random_share = random_share

@@ -1,0 +1,379 @@
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from tests.ledger.support import (
+    PHONE,
+    callback_record_of,
+    lapse,
+    ledger_of,
+    look_at,
+    new_job,
+    now_ms,
+    opened,
+    put,
+    record_of,
+)
+from worker.attempt.attempt import AttemptRules, Attempts
+from worker.attempt.decisions import RetryRules
+from worker.clock import SystemClock
+from worker.domain.job import Job, JobState, Lane, OnDoubt
+from worker.domain.outcome import Outcome, Verdict
+from worker.ledger.keys import job_keys, webhook_id_of
+from worker.ledger.records import CallbackClaim, NewJob
+from worker.pace.pace import Pace
+
+URL = "https://shop.example/axn"
+NUMBER = {"SecretBindDTO": {"SubsId": "100", "SecretNo": "17000001111"}}
+DONE = Outcome(Verdict.DONE, "OK", "OK", "request-1", 200, answer=NUMBER)
+AMBIGUOUS = Outcome(Verdict.AMBIGUOUS, "transport.timeout")
+NONCE_USED = Outcome(Verdict.NONCE_USED, "SignatureNonceUsed")
+THROTTLED = Outcome(Verdict.THROTTLED, "Throttling.User")
+WRONG = Outcome(Verdict.WRONG_REQUEST, "isv.PHONE_INVALID", "no such number")
+
+
+class FakeProvider:
+    """Answers in order, and remembers the nonces; breaks where the next answer is an exception."""
+
+    def __init__(self, *answers: Outcome | Exception) -> None:
+        self.answers = list(answers)
+        self.nonces: list[str] = []
+        self.parameters: list[dict[str, str]] = []
+
+    async def call(self, action: str, parameters: dict[str, str], *, nonce: str) -> Outcome:
+        assert action == "BindAxn"
+        self.nonces.append(nonce)
+        self.parameters.append(parameters)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class FakeCourier:
+    """Takes what it is given; has no hand free where told so."""
+
+    def __init__(self, token: str = "c1") -> None:
+        self.token = token
+        self.started: list[CallbackClaim] = []
+        self.released = 0
+
+    def reserve(self) -> str:
+        return self.token
+
+    def start(self, claim: CallbackClaim) -> None:
+        self.started.append(claim)
+
+    def release(self) -> None:
+        self.released += 1
+
+
+class LeapingClock(SystemClock):
+    """Each look at it finds it `step_ms` later."""
+
+    def __init__(self, step_ms: float = 0.0) -> None:
+        self.step_ms = step_ms
+        self.at_ms = 0.0
+
+    def monotonic_ms(self) -> float:
+        self.at_ms += self.step_ms
+        return self.at_ms
+
+    async def sleep_ms(self, delay_ms: float) -> None:
+        await asyncio.sleep(0)
+
+
+class Bench:
+    """One worker's attempts with a fake provider and courier on a real ledger."""
+
+    def __init__(self, redis: Redis) -> None:
+        self.redis = redis
+        self.ledger = ledger_of(redis)
+        self.provider = FakeProvider()
+        self.courier = FakeCourier()
+        self.clock = LeapingClock()
+        self.per_second = 1_000.0
+        self.patience_ms = 1_000
+
+    def attempts(self) -> Attempts:
+        pace = Pace(
+            self.redis,
+            account="acc",
+            action="BindAxn",
+            per_second=self.per_second,
+            depth_ms={Lane.CHECKOUT: 50, Lane.BATCH: 30},
+            clock=self.clock,
+        )
+        retry = RetryRules(
+            base_ms=100,
+            cap_ms=1_000,
+            slow_base_ms=1_000,
+            slow_cap_ms=10_000,
+            attempts=2,
+            probe_after_ms=1_000,
+            probe_window_ms=600_000,
+        )
+        rules = AttemptRules(
+            lease_ms=30_000,
+            attempt_timeout_ms=10_000,
+            patience_ms=self.patience_ms,
+            callback_lease_ms=7_000,
+            expiration_margin=timedelta(seconds=30),
+            retry=retry,
+        )
+        return Attempts(self.ledger, pace, self.provider, self.courier, rules, self.clock, asyncio.Semaphore(10))
+
+    async def opened(self, **overrides: Any) -> NewJob:
+        return await opened(self.ledger, callback_url=URL, **overrides)
+
+    async def attempt(self, job: NewJob) -> str:
+        """One attempt, its time having come."""
+        if (await record_of(self.redis, job.job_id))["state"] in {"submitting", "waiting"}:
+            await lapse(self.redis, job.job_id)
+        return await self.attempts().attempt(Lane.CHECKOUT, job.job_id)
+
+    async def read(self, job: NewJob) -> Job:
+        return await self.ledger.read(job.job_id)
+
+    def event(self) -> dict[str, Any]:
+        """The one callback that was started."""
+        (claim,) = self.courier.started
+        event: dict[str, Any] = json.loads(claim.body)
+        return event
+
+
+@pytest.fixture
+def bench(redis: Redis) -> Bench:
+    return Bench(redis)
+
+
+async def test_a_job_is_bound_and_its_callback_owed(bench: Bench) -> None:
+    bench.provider = FakeProvider(DONE)
+    job = await bench.opened()
+    assert await bench.attempt(job) == "bound"
+    read = await bench.read(job)
+    assert (read.phone_no_x, read.subs_id, read.request_id, read.attempts) == ("17000001111", "100", "request-1", 1)
+    assert bench.provider.parameters == [job.parameters]
+    (started,) = bench.courier.started
+    webhook_id = webhook_id_of(job.job_id, 1)
+    assert (started.webhook_id, started.token, started.url, started.tries) == (webhook_id, "c1", URL, 1)
+    record = await callback_record_of(bench.redis, webhook_id)
+    assert (record["body"], record["token"]) == (started.body, "c1")
+    assert bench.event()["type"] == "bind.succeeded"
+    assert bench.event()["data"]["attempts"] == 1
+    look = await look_at(bench.redis, job.job_id, Lane.CALLBACK, webhook_id)
+    assert look is not None
+    assert look > await now_ms(bench.redis) + 5_000
+
+
+async def test_with_no_courier_free_the_callback_is_left_to_the_timetable(bench: Bench) -> None:
+    bench.provider, bench.courier = FakeProvider(DONE), FakeCourier(token="")
+    job = await bench.opened()
+    assert await bench.attempt(job) == "bound"
+    assert bench.courier.started == []
+    look = await look_at(bench.redis, job.job_id, Lane.CALLBACK, webhook_id_of(job.job_id, 1))
+    assert look is not None
+    assert look <= await now_ms(bench.redis)
+
+
+async def test_throttling_waits_and_uses_up_no_retry(bench: Bench) -> None:
+    bench.provider = FakeProvider(*[THROTTLED] * 5, DONE)
+    job = await bench.opened()
+    for _ in range(5):
+        assert await bench.attempt(job) == "waiting"
+    read, record = await bench.read(job), await record_of(bench.redis, job.job_id)
+    assert read.code == "Throttling.User"
+    assert read.next_at > 0
+    assert (record["throttles"], record.get("retries", "0")) == ("5", "0")
+    assert await bench.attempt(job) == "bound"
+    assert len(set(bench.provider.nonces)) == 6
+    assert len(bench.courier.started) == 1
+
+
+async def test_after_an_ambiguous_attempt_the_same_nonce_is_sent_again(bench: Bench) -> None:
+    bench.provider = FakeProvider(AMBIGUOUS, AMBIGUOUS, DONE)
+    job = await bench.opened()
+    assert [await bench.attempt(job) for _ in range(3)] == ["waiting", "waiting", "bound"]
+    assert len(set(bench.provider.nonces)) == 1
+    assert (await bench.read(job)).attempts == 1
+
+
+async def test_a_throttled_probe_keeps_its_nonce(bench: Bench) -> None:
+    bench.provider = FakeProvider(AMBIGUOUS, THROTTLED, DONE)
+    job = await bench.opened()
+    assert [await bench.attempt(job) for _ in range(3)] == ["waiting", "waiting", "bound"]
+    assert len(set(bench.provider.nonces)) == 1
+
+
+async def test_a_used_nonce_after_an_ambiguous_attempt_is_held_in_doubt(bench: Bench) -> None:
+    bench.provider = FakeProvider(AMBIGUOUS, NONCE_USED)
+    job = await bench.opened()
+    assert [await bench.attempt(job) for _ in range(2)] == ["waiting", "in_doubt"]
+    assert await bench.attempt(job) == "ended"
+    assert len(set(bench.provider.nonces)) == 1
+    assert bench.event()["type"] == "bind.in_doubt"
+
+
+async def test_rebind_takes_a_new_nonce_once_and_reports_the_possible_orphan(bench: Bench) -> None:
+    bench.provider = FakeProvider(AMBIGUOUS, NONCE_USED, DONE)
+    job = await bench.opened(on_doubt=OnDoubt.REBIND)
+    assert [await bench.attempt(job) for _ in range(3)] == ["waiting", "waiting", "bound"]
+    assert bench.provider.nonces[0] == bench.provider.nonces[1] != bench.provider.nonces[2]
+    assert (await bench.read(job)).possible_orphans == 1
+    assert bench.event()["data"]["possible_orphans"] == 1
+
+
+async def test_rebind_never_binds_a_third_time_silently(bench: Bench) -> None:
+    bench.provider = FakeProvider(AMBIGUOUS, NONCE_USED, AMBIGUOUS, NONCE_USED)
+    job = await bench.opened(on_doubt=OnDoubt.REBIND)
+    assert [await bench.attempt(job) for _ in range(4)] == ["waiting", "waiting", "waiting", "in_doubt"]
+    assert len(set(bench.provider.nonces)) == 2
+    assert bench.event()["data"]["possible_orphans"] == 1
+
+
+async def test_a_rebind_that_fails_still_reports_the_possible_orphan(bench: Bench) -> None:
+    bench.provider = FakeProvider(AMBIGUOUS, NONCE_USED, WRONG)
+    job = await bench.opened(on_doubt=OnDoubt.REBIND)
+    assert [await bench.attempt(job) for _ in range(3)] == ["waiting", "waiting", "failed"]
+    assert (await bench.read(job)).possible_orphans == 1
+    assert bench.event()["data"]["possible_orphans"] == 1
+
+
+async def test_past_the_deadline_nothing_is_sent_and_the_job_expires(bench: Bench) -> None:
+    job = await bench.opened(deadline_at_ms=1)
+    assert await bench.attempt(job) == "expired"
+    assert (bench.provider.nonces, bench.event()["type"]) == ([], "bind.expired")
+    assert (await bench.read(job)).attempts == 0
+
+
+async def test_an_unclear_attempt_past_its_deadline_is_in_doubt_and_not_expired(bench: Bench) -> None:
+    bench.provider = FakeProvider(AMBIGUOUS)
+    job = await bench.opened(deadline_in_ms=60_000, on_doubt=OnDoubt.REBIND)
+    assert await bench.attempt(job) == "waiting"
+    await put(bench.redis, job_keys(job.job_id).job, deadline_at=1)
+    assert await bench.attempt(job) == "in_doubt"
+    assert len(bench.provider.nonces) == 1
+
+
+async def test_past_the_window_an_unclear_attempt_is_never_sent_again(bench: Bench) -> None:
+    bench.provider = FakeProvider(AMBIGUOUS)
+    job = await bench.opened()
+    assert await bench.attempt(job) == "waiting"
+    await put(bench.redis, job_keys(job.job_id).job, began_at=1)
+    assert await bench.attempt(job) == "in_doubt"
+    assert len(bench.provider.nonces) == 1
+    assert (await bench.read(job)).code == "doubt.window_passed"
+
+
+async def test_with_its_expiration_too_near_a_job_fails_unsent(bench: Bench) -> None:
+    job = await bench.opened(parameters={"PhoneNoA": PHONE, "Expiration": "2020-01-01 00:00:00"})
+    assert await bench.attempt(job) == "failed"
+    read = await bench.read(job)
+    assert (read.code, read.attempts) == ("expiration.too_near", 0)
+    assert bench.provider.nonces == []
+    assert bench.event()["data"]["attempts"] == 0
+
+
+async def test_a_refused_request_fails_unsent_with_its_reason(bench: Bench) -> None:
+    job = await bench.opened(parameters={}, refusal="phone_no_a: must be a number")
+    assert await bench.attempt(job) == "failed"
+    read = await bench.read(job)
+    assert (read.code, read.message, read.attempts) == ("request.invalid", "phone_no_a: must be a number", 0)
+    assert bench.provider.nonces == []
+
+
+async def test_a_wrong_request_fails_with_the_providers_words(bench: Bench) -> None:
+    bench.provider = FakeProvider(WRONG)
+    job = await bench.opened()
+    assert await bench.attempt(job) == "failed"
+    read = await bench.read(job)
+    assert (read.code, read.message) == ("isv.PHONE_INVALID", "no such number")
+
+
+async def test_a_busy_pace_gives_the_number_back_and_the_job_waits(bench: Bench) -> None:
+    bench.per_second, bench.patience_ms = 0.1, 0
+    job = await bench.opened()
+    client: Any = bench.redis
+    await client.set("axn1:{pace:acc}:BindAxn", (await now_ms(bench.redis) + 20_000) * 1000)
+    assert await bench.attempt(job) == "waiting"
+    read = await bench.read(job)
+    assert (read.code, read.attempts) == ("pace.busy", 0)
+    assert read.next_at > await now_ms(bench.redis) + 5_000
+    assert bench.provider.nonces == []
+
+
+async def test_with_too_little_of_the_lease_left_nothing_is_sent(bench: Bench) -> None:
+    bench.clock = LeapingClock(step_ms=25_000)
+    job = await bench.opened()
+    assert await bench.attempt(job) == "waiting"
+    read = await bench.read(job)
+    assert (read.code, read.attempts) == ("lease.short", 0)
+    assert bench.provider.nonces == []
+
+
+async def test_a_job_whose_attempt_broke_off_comes_back_through_the_timetable(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.provider = FakeProvider(RuntimeError(PHONE), DONE, DONE)
+    broken, sound = await bench.opened(key="a"), await bench.opened(key="b")
+    await bench.attempts().work_on(Lane.CHECKOUT, [broken.job_id, sound.job_id])
+    states = await bench.ledger.states_of([broken.job_id, sound.job_id])
+    assert sorted(str(state) for state in states) == ["bound", "submitting"]
+    (left,) = [job for job, state in zip([broken, sound], states, strict=True) if state is JobState.SUBMITTING]
+    assert await look_at(bench.redis, left.job_id) is not None
+    assert f"job {left.job_id}: attempt broke off (RuntimeError)" in caplog.text
+    assert await bench.attempt(left) == "bound"
+    assert (await bench.read(left)).attempts == 1
+
+
+async def test_a_lost_lease_writes_nothing_and_gives_the_courier_back(bench: Bench, redis: Redis) -> None:
+    job = await bench.opened()
+
+    class Slow(FakeProvider):
+        async def call(self, action: str, parameters: dict[str, str], *, nonce: str) -> Outcome:
+            await put(redis, job_keys(job.job_id).job, token="another")
+            return await super().call(action, parameters, nonce=nonce)
+
+    bench.provider = Slow(DONE)
+    assert await bench.attempt(job) == "lease_lost"
+    assert (await bench.read(job)).state is JobState.SUBMITTING
+    assert (bench.courier.started, bench.courier.released) == ([], 1)
+
+
+async def test_what_may_not_be_worked_on_is_dropped_quietly(bench: Bench) -> None:
+    assert await bench.attempts().attempt(Lane.CHECKOUT, new_job("none").job_id) == "missing"
+
+
+Answers = list[Outcome | Exception]
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [DONE],
+        [AMBIGUOUS, NONCE_USED],
+        [THROTTLED, WRONG],
+        [Outcome(Verdict.WRONG_REQUEST, "x"), DONE],
+        [RuntimeError(f"PhoneNoA={PHONE}")],
+    ],
+)
+async def test_no_phone_number_stands_in_any_log_record(
+    bench: Bench, answers: Answers, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    count: Callable[[Answers], int] = len
+    bench.provider = FakeProvider(*answers)
+    job = await bench.opened()
+    for _ in range(count(answers)):
+        await lapse(bench.redis, job.job_id) if bench.provider.nonces else None
+        await bench.attempts().work_on(Lane.CHECKOUT, [job.job_id])
+    ours = [record for record in caplog.records if record.name.startswith("worker")]
+    assert ours
+    assert all(PHONE not in record.getMessage() and "17000001111" not in record.getMessage() for record in ours)
+    assert PHONE not in caplog.text

@@ -1,0 +1,169 @@
+import asyncio
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from tests.ledger.support import claimed, ledger_of, new_job, opened, until, waiting
+from worker.clock import SystemClock
+from worker.domain.job import Lane
+from worker.ledger.keys import job_keys, member_of, webhook_id_of
+from worker.ledger.timetable import Timetable
+from worker.publisher import Publisher
+from worker.ticker import Ticker
+
+
+class FakePublisher:
+    """Remembers what was published; its lanes have the backlog they are told."""
+
+    def __init__(self, backlog: int = 0, *, takes: bool = True) -> None:
+        self.waiting_messages = backlog
+        self.takes = takes
+        self.published: list[tuple[Lane, list[str]]] = []
+
+    def publish(self, lane: Lane, ids: Sequence[str]) -> bool:
+        self.published.append((lane, sorted(ids)))
+        return self.takes
+
+    def backlog(self, lane: Lane) -> int:
+        return self.waiting_messages
+
+
+class HurriedClock(SystemClock):
+    """Sleeps a moment however long it is told to."""
+
+    def __init__(self) -> None:
+        self.asked_ms: list[float] = []
+
+    async def sleep_ms(self, delay_ms: float) -> None:
+        self.asked_ms.append(delay_ms)
+        await asyncio.sleep(0.001)
+
+
+class BrokenTimetable(Timetable):
+    """Fails so often, then works."""
+
+    failures: list[Exception]
+
+    async def take_due(self) -> list[tuple[Lane, str]]:
+        if self.failures:
+            raise self.failures.pop(0)
+        return await super().take_due()
+
+
+@pytest.fixture
+def executor() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as executor:
+        yield executor
+
+
+def ticker_of(
+    redis: Redis, publisher: FakePublisher, executor: ThreadPoolExecutor, timetable: Timetable | None = None
+) -> Ticker:
+    return Ticker(
+        timetable or Timetable(redis, next_look_ms=5_000, most_per_partition=50),
+        ledger_of(redis),
+        cast(Publisher, publisher),
+        executor=executor,
+        tick_ms=500,
+        clock=HurriedClock(),
+    )
+
+
+async def make_due(redis: Redis, job_id: str, lane: Lane = Lane.CHECKOUT, id_: str | None = None) -> None:
+    client: Any = redis
+    await client.zadd(job_keys(job_id).timetable, {member_of(lane, id_ or job_id): 1})
+
+
+async def test_what_is_due_is_published_by_its_lane_and_once(redis: Redis, executor: ThreadPoolExecutor) -> None:
+    ledger, publisher = ledger_of(redis), FakePublisher()
+    checkout = [(await opened(ledger, key)).job_id for key in ("a", "b", "c")]
+    batch = (await opened(ledger, "d", lane=Lane.BATCH)).job_id
+    webhook_id = webhook_id_of(checkout[0], 1)
+    for job_id in checkout[:2]:
+        await make_due(redis, job_id)
+    await make_due(redis, batch, Lane.BATCH)
+    await make_due(redis, checkout[0], Lane.CALLBACK, webhook_id)
+    ticker = ticker_of(redis, publisher, executor)
+    assert await ticker.tick() == 4
+    assert sorted(publisher.published) == [
+        (Lane.BATCH, [batch]),
+        (Lane.CALLBACK, [webhook_id]),
+        (Lane.CHECKOUT, sorted(checkout[:2])),
+    ]
+    assert await ticker.tick() == 0
+
+
+async def test_while_a_lane_has_a_backlog_only_its_accepted_jobs_are_left_alone(
+    redis: Redis, executor: ThreadPoolExecutor
+) -> None:
+    ledger, publisher = ledger_of(redis), FakePublisher(backlog=7)
+    accepted, later, dead = [(await opened(ledger, key)).job_id for key in ("accepted", "waiting", "dead")]
+    await ledger.settle(await claimed(ledger, later), waiting(0))
+    await claimed(ledger, dead)
+    webhook_id = webhook_id_of(accepted, 1)
+    for job_id in (accepted, later, dead):
+        await make_due(redis, job_id)
+    await make_due(redis, accepted, Lane.CALLBACK, webhook_id)
+    assert await ticker_of(redis, publisher, executor).tick() == 3
+    assert sorted(publisher.published) == [(Lane.CALLBACK, [webhook_id]), (Lane.CHECKOUT, sorted([later, dead]))]
+    await make_due(redis, accepted)
+    publisher.waiting_messages = 0
+    assert await ticker_of(redis, publisher, executor).tick() == 1
+
+
+async def test_a_job_without_a_record_is_published_so_that_its_claim_clears_the_entry(
+    redis: Redis, executor: ThreadPoolExecutor
+) -> None:
+    publisher = FakePublisher(backlog=1)
+    job_id = new_job("gone").job_id
+    await make_due(redis, job_id)
+    assert await ticker_of(redis, publisher, executor).tick() == 1
+
+
+async def test_what_the_broker_did_not_take_is_not_counted_and_stays_in_the_timetable(
+    redis: Redis, executor: ThreadPoolExecutor
+) -> None:
+    publisher = FakePublisher(takes=False)
+    job = await opened(ledger_of(redis))
+    await make_due(redis, job.job_id)
+    timetable = Timetable(redis, next_look_ms=5_000, most_per_partition=50)
+    assert await ticker_of(redis, publisher, executor, timetable).tick() == 0
+    assert await timetable.size() == 1
+
+
+@pytest.mark.parametrize("failure", [RedisConnectionError(), OSError(), ValueError("an entry nobody understands")])
+async def test_ticking_survives_its_failures(redis: Redis, executor: ThreadPoolExecutor, failure: Exception) -> None:
+    publisher = FakePublisher()
+    timetable = BrokenTimetable(redis, next_look_ms=5_000, most_per_partition=50)
+    timetable.failures = [failure, failure]
+    job = await opened(ledger_of(redis))
+    await make_due(redis, job.job_id)
+    running = asyncio.create_task(ticker_of(redis, publisher, executor, timetable).run())
+
+    async def published() -> bool:
+        return bool(publisher.published) or running.done()
+
+    await until(published)
+    assert publisher.published == [(Lane.CHECKOUT, [job.job_id])]
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_ticks_are_spread_around_their_interval(redis: Redis, executor: ThreadPoolExecutor) -> None:
+    clock = HurriedClock()
+    ticker = ticker_of(redis, FakePublisher(), executor)
+    ticker._clock = clock
+    running = asyncio.create_task(ticker.run())
+
+    async def ticked() -> bool:
+        return len(clock.asked_ms) >= 20
+
+    await until(ticked)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert all(250 <= delay_ms < 750 for delay_ms in clock.asked_ms)
+    assert len(set(clock.asked_ms)) > 10
