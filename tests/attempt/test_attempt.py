@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from tests.ledger.support import (
     PHONE,
@@ -26,7 +27,7 @@ from worker.clock import SystemClock
 from worker.domain.job import Job, JobState, Lane, OnDoubt
 from worker.domain.outcome import Outcome, Verdict
 from worker.ledger.keys import job_keys, webhook_id_of
-from worker.ledger.records import CallbackClaim, NewJob
+from worker.ledger.records import CallbackClaim, Claim, NewJob, Settlement
 from worker.pace.pace import Pace
 
 URL = "https://shop.example/axn"
@@ -330,6 +331,24 @@ async def test_a_job_whose_attempt_broke_off_comes_back_through_the_timetable(
     assert f"job {left.job_id}: attempt broke off (RuntimeError)" in caplog.text
     assert await bench.attempt(left) == "bound"
     assert (await bench.read(left)).attempts == 1
+
+
+async def test_what_the_provider_said_is_settled_once_redis_is_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A number that was bound must not be lost to a moment without Redis."""
+    bench.provider = FakeProvider(DONE)
+    job = await bench.opened()
+    settle, refusals = bench.ledger.settle, iter([RedisConnectionError("away"), OSError("reset")])
+
+    async def stumble(claim: Claim, settlement: Settlement) -> bool:
+        if refusal := next(refusals, None):
+            raise refusal
+        return await settle(claim, settlement)
+
+    monkeypatch.setattr(bench.ledger, "settle", stumble)
+    assert await bench.attempt(job) == "bound"
+    assert len(bench.provider.nonces) == 1
 
 
 async def test_a_lost_lease_writes_nothing_and_gives_the_courier_back(bench: Bench, redis: Redis) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
+from redis.exceptions import RedisError
+
 from worker.attempt.decisions import RetryRules, decide, doubt
 from worker.callbacks.events import bind_ended_body
 from worker.clock import Clock
@@ -23,6 +25,7 @@ from worker.provider.nonce import attempt_nonce
 
 _log = logging.getLogger(__name__)
 ACTION = "BindAxn"
+_SETTLE_AGAIN_MS = 250
 
 
 class Caller(Protocol):
@@ -126,7 +129,7 @@ class Attempts:
         owed = self._owed_callback(claim, settlement, now_ms)
         is_settled = False
         try:
-            is_settled = await self.ledger.settle(claim, dataclasses.replace(settlement, callback=owed))
+            is_settled = await self._settle(claim, dataclasses.replace(settlement, callback=owed))
         finally:
             if owed is not None and owed.token:
                 self._announce(claim.job_id, owed, is_settled=is_settled)
@@ -135,6 +138,18 @@ class Attempts:
             return "lease_lost"
         _log.info("job %s: %s %s", claim.job_id, settlement.state.value, settlement.fields.get("code", ""))
         return settlement.state.value
+
+    async def _settle(self, claim: Claim, settlement: Settlement) -> bool:
+        """Settle, and while the lease may still hold, again when Redis is away: what is known must not be lost."""
+        gives_up_ms = self.clock.monotonic_ms() + self.rules.lease_ms
+        while True:
+            try:
+                return await self.ledger.settle(claim, settlement)
+            except (RedisError, OSError) as failure:
+                if self.clock.monotonic_ms() > gives_up_ms:
+                    raise
+                _log.warning("job %s: Redis is away (%s), settling again", claim.job_id, type(failure).__name__)
+                await self.clock.sleep_ms(_SETTLE_AGAIN_MS)
 
     def _owed_callback(self, claim: Claim, settlement: Settlement, now_ms: int) -> OwedCallback | None:
         if not claim.callback_url or not settlement.state.is_end:
