@@ -396,3 +396,31 @@ async def test_no_phone_number_stands_in_any_log_record(
     assert ours
     assert all(PHONE not in record.getMessage() and "17000001111" not in record.getMessage() for record in ours)
     assert PHONE not in caplog.text
+
+
+REFUSED = Outcome(Verdict.ACCOUNT, "InvalidAccessKeyId.NotFound", "Specified access key is not found.")
+
+
+async def test_a_refused_account_stops_all_its_jobs_and_says_so_once(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.provider = FakeProvider(REFUSED)
+    jobs = [await bench.opened(key=key) for key in ("1", "2", "3")]
+    assert [await bench.attempt(job) for job in jobs] == ["waiting"] * 3
+    assert len(bench.provider.nonces) == 1
+    assert [(await bench.read(job)).code for job in jobs] == [REFUSED.code, "account.stopped", "account.stopped"]
+    assert [(await bench.read(job)).attempts for job in jobs] == [1, 0, 0]
+    assert sum("account stopped" in message for message in caplog.messages) == 1
+
+
+@pytest.mark.parametrize(("answer", "goes_on"), [(DONE, True), (WRONG, True), (REFUSED, False), (AMBIGUOUS, False)])
+async def test_a_probe_decides_whether_a_stopped_account_goes_on(
+    bench: Bench, redis: Redis, answer: Outcome, goes_on: bool
+) -> None:
+    bench.provider = FakeProvider(REFUSED, answer, DONE)
+    jobs = [await bench.opened(key=key) for key in ("1", "2", "3")]
+    await bench.attempt(jobs[0])
+    await redis.hset("axn1:{pace:acc}:stop", "next_probe_at", "1")
+    await bench.attempt(jobs[1])
+    assert (await bench.attempt(jobs[2]) == "bound") is goes_on
+    assert len(bench.provider.nonces) == (3 if goes_on else 2)

@@ -63,7 +63,7 @@ async def test_no_second_holds_more_calls_than_the_rate_over_several_workers(red
 
     async def ask(pace: Pace, lane: Lane) -> None:
         while time.monotonic() < end:
-            if await pace.permit(lane, patience_ms=400) == 0:
+            if (await pace.permit(lane, patience_ms=400)).come_back_ms == 0:
                 moments.append(time.monotonic())
 
     lanes = (Lane.CHECKOUT, Lane.RENEWAL, Lane.BATCH)
@@ -81,7 +81,7 @@ async def test_checkout_waits_less_than_batch_when_both_want_all(redis: Redis) -
     async def ask(lane: Lane, pause_s: float) -> None:
         while time.monotonic() < end:
             asked = time.monotonic()
-            if await paces[lane].permit(lane, patience_ms=2_000) == 0:
+            if (await paces[lane].permit(lane, patience_ms=2_000)).come_back_ms == 0:
                 waits[lane].append(time.monotonic() - asked)
             await asyncio.sleep(pause_s)
 
@@ -96,9 +96,9 @@ async def test_past_the_patience_there_is_no_permit_but_a_time_to_come_back(redi
     clock = PatientClock()
     pace = pace_of(redis, per_second=1, clock=clock)
     await started(redis)
-    assert await pace.permit(Lane.CHECKOUT, patience_ms=0) == 0
+    assert (await pace.permit(Lane.CHECKOUT, patience_ms=0)).come_back_ms == 0
     ahead = await schedule_ahead_ms(redis)
-    come_back_ms = await pace.permit(Lane.CHECKOUT, patience_ms=20)
+    come_back_ms = (await pace.permit(Lane.CHECKOUT, patience_ms=20)).come_back_ms
     assert 500 < come_back_ms <= 1_100
     assert clock.slept_ms == 0
     assert await schedule_ahead_ms(redis) <= ahead, "nothing was booked"
@@ -108,11 +108,11 @@ async def test_checkout_books_a_place_in_the_future_and_batch_does_not(redis: Re
     clock = PatientClock()
     pace = pace_of(redis, per_second=1, clock=clock)
     await started(redis)
-    assert await pace.permit(Lane.CHECKOUT, patience_ms=0) == 0
+    assert (await pace.permit(Lane.CHECKOUT, patience_ms=0)).come_back_ms == 0
     before = await schedule_ahead_ms(redis)
-    assert await pace.permit(Lane.BATCH, patience_ms=100) > 0
+    assert (await pace.permit(Lane.BATCH, patience_ms=100)).come_back_ms > 0
     assert await schedule_ahead_ms(redis) <= before
-    assert await pace.permit(Lane.CHECKOUT, patience_ms=5_000) == 0
+    assert (await pace.permit(Lane.CHECKOUT, patience_ms=5_000)).come_back_ms == 0
     assert clock.slept_ms > 500
     assert await schedule_ahead_ms(redis) > before
 
@@ -123,14 +123,14 @@ async def test_a_slow_rate_gives_every_lane_of_an_idle_account_its_permit(
     redis: Redis, lane: Lane, per_second: float
 ) -> None:
     await started(redis)
-    assert await pace_of(redis, per_second=per_second).permit(lane, patience_ms=0) == 0
-    assert await pace_of(redis, per_second=per_second).permit(lane, patience_ms=0) > 0
+    assert (await pace_of(redis, per_second=per_second).permit(lane, patience_ms=0)).come_back_ms == 0
+    assert (await pace_of(redis, per_second=per_second).permit(lane, patience_ms=0)).come_back_ms > 0
 
 
 async def grants_at_once(redis: Redis, lane: Lane, per_second: float) -> int:
     pace = pace_of(redis, per_second=per_second, clock=PatientClock())
     grants = 0
-    while await pace.permit(lane, patience_ms=0) == 0:
+    while (await pace.permit(lane, patience_ms=0)).come_back_ms == 0:
         grants += 1
         assert grants < 1_000
     return grants
@@ -148,14 +148,16 @@ async def test_the_burst_is_the_lanes_depth(redis: Redis) -> None:
 async def test_an_unknown_state_starts_without_a_burst(redis: Redis) -> None:
     assert 1 <= await grants_at_once(redis, Lane.CHECKOUT, 50) <= 2  # a burst would be 50 / 21 ms + 1
     await redis.delete(KEY)
-    assert await pace_of(redis, per_second=50).permit(Lane.BATCH, patience_ms=0) > 0, "batch waits behind the start"
+    assert (await pace_of(redis, per_second=50).permit(Lane.BATCH, patience_ms=0)).come_back_ms > 0, (
+        "batch waits behind the start"
+    )
 
 
 async def test_a_schedule_far_in_the_future_stalls_nobody(redis: Redis) -> None:
     client: Any = redis
     await client.set(KEY, (await now_ms(redis) + 3_600_000) * 1000)
     pace = pace_of(redis, per_second=200, clock=PatientClock())
-    assert await pace.permit(Lane.CHECKOUT, patience_ms=100) == 0
+    assert (await pace.permit(Lane.CHECKOUT, patience_ms=100)).come_back_ms == 0
     assert await schedule_ahead_ms(redis) < 100
 
 
@@ -164,7 +166,7 @@ async def test_a_flushed_script_cache_is_not_noticed(redis: Redis) -> None:
     await pace.permit(Lane.CHECKOUT, patience_ms=100)
     client: Any = redis
     await client.script_flush()
-    assert await pace.permit(Lane.CHECKOUT, patience_ms=100) == 0
+    assert (await pace.permit(Lane.CHECKOUT, patience_ms=100)).come_back_ms == 0
 
 
 def test_no_key_id_stands_in_an_accounts_name() -> None:

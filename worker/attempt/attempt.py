@@ -16,16 +16,17 @@ from worker.callbacks.events import bind_ended_body
 from worker.clock import Clock
 from worker.domain.expiration import PROVIDER_MINIMUM, parse_expiration, unix_ms
 from worker.domain.job import JobState, Lane
-from worker.domain.outcome import Outcome
+from worker.domain.outcome import Outcome, Verdict
 from worker.ledger.keys import webhook_id_of
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import AttemptKnowledge, CallbackClaim, Claim, OwedCallback, Settlement
-from worker.pace.pace import Pace
+from worker.pace.pace import Pace, Permit
 from worker.provider.nonce import attempt_nonce
 
 _log = logging.getLogger(__name__)
 ACTION = "BindAxn"
 _SETTLE_AGAIN_MS = 250
+_PROVES_NOTHING_OF_THE_ACCOUNT = (Verdict.AMBIGUOUS, Verdict.NOT_PROCESSED, Verdict.THROTTLED)
 
 
 class Caller(Protocol):
@@ -115,15 +116,28 @@ class Attempts:
         return None
 
     async def _send(self, claim: Claim, claimed_at_ms: float) -> Settlement:
-        come_back_ms = await self.pace.permit(claim.lane, patience_ms=self.rules.patience_ms)
-        if come_back_ms:
-            return _unsent_wait(claim, come_back_ms, "pace.busy")
+        permit = await self.pace.permit(claim.lane, patience_ms=self.rules.patience_ms)
+        if permit.come_back_ms:
+            return _unsent_wait(claim, permit.come_back_ms, "account.stopped" if permit.is_stopped else "pace.busy")
         held_ms = self.clock.monotonic_ms() - claimed_at_ms
         if held_ms + self.rules.attempt_timeout_ms >= self.rules.lease_ms:
             return _unsent_wait(claim, 0, "lease.short")
         nonce = attempt_nonce(claim.seed, claim.attempt)
         outcome = await self.provider.call(ACTION, dict(claim.parameters), nonce=nonce)
+        await self._judge_account(outcome, permit)
         return decide(claim, outcome, self.rules.retry)
+
+    async def _judge_account(self, outcome: Outcome, permit: Permit) -> None:
+        """Stop the account for all workers when it is refused, and open it again when a probe gets through."""
+        try:
+            if outcome.verdict is Verdict.ACCOUNT:
+                if await self.pace.stop_account(outcome.code, by_probe=permit.is_probe):
+                    _log.error("account stopped, all its jobs wait: %s %s", outcome.code, outcome.message)
+            elif permit.is_probe and outcome.verdict not in _PROVES_NOTHING_OF_THE_ACCOUNT:
+                await self.pace.reopen_account()
+                _log.warning("account good again, its jobs go on")
+        except (RedisError, OSError) as failure:
+            _log.warning("account: Redis is away (%s), the next answer decides", type(failure).__name__)
 
     async def _settle_and_announce(self, claim: Claim, settlement: Settlement, now_ms: int) -> str:
         owed = self._owed_callback(claim, settlement, now_ms)
