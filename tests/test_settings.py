@@ -156,6 +156,8 @@ def test_an_empty_list_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
         ("AXN_PACE__BIND_AXN_PER_SECOND", "0", "must be greater than 0"),
         ("AXN_RETRY__ATTEMPTS", "x", "must be a valid integer"),
         ("AXN_CALLBACK_ALLOW_NETS", "10.1.0.1/16", "must be networks such as 10.1.0.0/16"),
+        ("AXN_PROVIDER_CONNECTIONS", "-1", "must be greater than or equal to 0"),
+        ("AXN_CREDENTIALS", "sts", "must be 'static' or 'chain'"),
         ("AXN_CALLBACK_PORTS", "443,x", "must be a valid integer"),
         ("AXN_CALLBACK_ALLOW_HTTP", "perhaps", "must be a valid boolean"),
     ],
@@ -166,6 +168,34 @@ def test_a_wrong_value_is_refused_by_its_variables_name(
     monkeypatch.setenv(variable, value)
     with pytest.raises(SettingsError, match=rf"^{variable}[^:;]*: {rule}"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "proxy:3128",
+        "https://u:pa55word@h:1",
+        "http://h",
+        "http://u:pa55word@h:1/x",
+        "http://:1",
+        "socks5://h:1",
+        "http://h:99999",
+        "http://[h:1",
+        "http://h:1?pa55word",
+    ],
+)
+def test_a_proxy_that_is_none_is_refused_unseen(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("AXN_HTTP_PROXY", proxy)
+    with pytest.raises(SettingsError, match=r"^AXN_HTTP_PROXY: must be http://host:port or") as caught:
+        load_settings()
+    assert "pa55word" not in str(caught.value)
+
+
+@pytest.mark.parametrize("proxy", ["", "http://h:3128", "http://u:p%40w@h:3128/"])
+def test_a_proxy_is_read_and_not_shown(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("AXN_HTTP_PROXY", proxy)
+    assert load_settings().http_proxy.get_secret_value() == proxy
+    assert "p%40w" not in repr(load_settings())
 
 
 def test_all_wrong_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

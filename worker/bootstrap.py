@@ -27,6 +27,7 @@ from worker.ledger.ledger import Ledger
 from worker.ledger.timetable import Timetable
 from worker.pace.pace import Pace, account_of
 from worker.provider.client import ProviderClient
+from worker.provider.credentials import ChainCredentials, CredentialsSource, StaticCredentials, official_chain
 from worker.provider.requests import Credentials
 from worker.publisher import Publisher
 from worker.redis_scripts import connect
@@ -136,16 +137,22 @@ def check_worker_settings(settings: Settings) -> None:
     Raises:
         SettingsError: names the variable and the fix.
     """
-    _credentials(settings)
+    _credentials(settings, SystemClock())
+    _provider_http(settings)
     _callback_keys(settings)
 
 
 def _provider_http(settings: Settings) -> HttpClient:
-    return HttpClient(
-        max_connections=settings.in_flight,
-        max_answer_bytes=_LARGEST_ANSWER_BYTES,
-        connect_timeout_ms=duration_ms(settings.connect_timeout),
-    )
+    try:
+        return HttpClient(
+            max_connections=settings.provider_connections or settings.in_flight,
+            max_answer_bytes=_LARGEST_ANSWER_BYTES,
+            connect_timeout_ms=duration_ms(settings.connect_timeout),
+            ca_file=settings.ca_file or None,
+            proxy=settings.http_proxy.get_secret_value() or None,
+        )
+    except OSError as unreadable:
+        raise SettingsError(f"AXN_CA_FILE: no certificates (PEM) in it ({type(unreadable).__name__})") from None
 
 
 def _callback_http(settings: Settings) -> HttpClient:
@@ -157,13 +164,16 @@ def _callback_http(settings: Settings) -> HttpClient:
     )
 
 
-def _credentials(settings: Settings) -> Credentials:
+def _credentials(settings: Settings, clock: Clock) -> CredentialsSource:
+    if settings.credentials == "chain":
+        return ChainCredentials(official_chain(), clock)
     secret = settings.access_key_secret.get_secret_value()
     if not settings.access_key_id or not secret:
         raise SettingsError(
-            "AXN_ACCESS_KEY_ID and AXN_ACCESS_KEY_SECRET (or ALIBABA_CLOUD_ACCESS_KEY_ID and …_SECRET) must be set"
+            "AXN_ACCESS_KEY_ID and AXN_ACCESS_KEY_SECRET (or ALIBABA_CLOUD_ACCESS_KEY_ID and …_SECRET) must be set, "
+            "or AXN_CREDENTIALS=chain"
         )
-    return Credentials(settings.access_key_id, secret, settings.security_token.get_secret_value())
+    return StaticCredentials(Credentials(settings.access_key_id, secret, settings.security_token.get_secret_value()))
 
 
 def _callback_keys(settings: Settings) -> tuple[bytes, ...]:
@@ -177,7 +187,7 @@ def _provider(settings: Settings, http: HttpClient, clock: Clock) -> ProviderCli
     return ProviderClient(
         http,
         endpoint=settings.endpoint,
-        credentials=_credentials(settings),
+        credentials=_credentials(settings, clock),
         signature_version=settings.signature,
         answer_format=settings.answer_format,
         total_timeout_ms=duration_ms(settings.attempt_timeout),

@@ -62,7 +62,8 @@ class NotSentError(HttpError):
     """Proven: not one byte of the request left this machine.
 
     Kinds: connect_refused (also unreachable), dns, tls, connect_timeout (also: no free connection in time),
-    refused_by_guard, bad_url, closed, unknown. `refusal` is what the socket factory raised, for refused_by_guard.
+    proxy_refused, refused_by_guard, bad_url, closed, unknown. `refusal` is what the socket factory raised, for
+    refused_by_guard.
     """
 
     def __init__(self, kind: str, detail: str, refusal: Exception | None = None) -> None:
@@ -116,7 +117,7 @@ class _Connector(aiohttp.TCPConnector):
 class HttpClient:
     """One pool of connections, made in the event loop that first posts. Not for several loops.
 
-    No redirects, cookies, proxies or environment variables; TLS is always verified.
+    No redirects, cookies or environment variables; TLS is always verified.
 
     Args:
         max_connections: connections open at a time; further requests wait, within their own deadline.
@@ -124,6 +125,8 @@ class HttpClient:
         connect_timeout_ms: for TCP and TLS together, per address tried.
         socket_factory: makes the socket for one resolved address, or raises to refuse it.
         ca_file: certificates (PEM) to trust instead of the public ones.
+        proxy: `http://[user:password@]host:port` for every request; https goes through its tunnel unread,
+            and the login is for such tunnels only.
 
     Raises:
         OSError: `ca_file` cannot be read (`ssl.SSLError`: or holds no certificate).
@@ -137,12 +140,14 @@ class HttpClient:
         connect_timeout_ms: int,
         socket_factory: SocketFactory | None = None,
         ca_file: str | None = None,
+        proxy: str | None = None,
     ) -> None:
         self._max_connections = max_connections
         self._max_answer_bytes = max_answer_bytes
         self._connect_timeout_s = connect_timeout_ms / 1000
         self._socket_factory = socket_factory
         self._ssl = ssl.create_default_context(cafile=ca_file) if ca_file else httpx.create_ssl_context(trust_env=False)
+        self._proxy = _proxy(proxy) if proxy else None
         self._transport: AiohttpTransport | None = None
         self._closed = False
 
@@ -224,7 +229,7 @@ class HttpClient:
                 trust_env=False,
                 skip_auto_headers=("Content-Type", "User-Agent", "Accept"),
             )
-            self._transport = AiohttpTransport(verify=self._ssl, trust_env=False, client=session)
+            self._transport = AiohttpTransport(verify=self._ssl, trust_env=False, client=session, proxy=self._proxy)
         return self._transport
 
 
@@ -238,6 +243,14 @@ def _guarded_socket(factory: SocketFactory, address: AddrInfoType) -> socket.soc
         raise PermissionError(errno.EACCES, "refused by the socket factory") from refusal
     progress.sockets += 1
     return made
+
+
+def _proxy(address: str) -> httpx.Proxy:
+    url = httpx.URL(address)
+    # As a header, not as the transport's own login: that one uses what aiohttp is about to drop.
+    login = aiohttp.encode_basic_auth(url.username, url.password) if url.userinfo else ""
+    headers = {"proxy-authorization": login} if login else {}
+    return httpx.Proxy(url.copy_with(userinfo=b""), headers=headers)
 
 
 def _request(url: str, headers: Mapping[str, str], content: bytes, connect_timeout_s: float) -> httpx.Request | None:
@@ -272,10 +285,12 @@ def _failure(error: Exception, progress: _Progress, host: str) -> HttpError:
     return NotSentError(_kind_while_connecting(cause), _detail(cause, host))
 
 
-def _kind_while_connecting(cause: BaseException) -> str:
+def _kind_while_connecting(cause: BaseException) -> str:  # noqa: PLR0911 - one return per kind
     match cause:
         case aiohttp.ClientConnectorDNSError():
             return "dns"
+        case aiohttp.ClientHttpProxyError():
+            return "proxy_refused"
         case aiohttp.ClientSSLError() | ssl.SSLError():
             return "tls"
         # A connection made and then lost before it was handed out was lost in the TLS handshake.

@@ -94,6 +94,11 @@ class Settings(BaseSettings):
     broker_url: str = Field("", description="Celery's broker; default: the ledger's server, next database")
     redis_timeout: Duration = Field(timedelta(seconds=2), description="longest wait for one Redis command")
 
+    credentials: Literal["static", "chain"] = Field(
+        "static",
+        description="static: the key below; chain: the provider's default chain (extra `credentials`), and the key id "
+        "below only names the account whose pace is shared",
+    )
     access_key_id: str = Field(
         "",
         validation_alias=AliasChoices("AXN_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_ID"),
@@ -114,6 +119,15 @@ class Settings(BaseSettings):
     answer_format: Literal["json", "xml"] = Field("json", description="format asked of the provider")
     connect_timeout: Duration = Field(timedelta(seconds=3), description="longest wait for a connection")
     attempt_timeout: Duration = Field(timedelta(seconds=10), description="longest attempt: connect, send and answer")
+    http_proxy: SecretStr = Field(
+        SecretStr(""), description="http://[user:password@]host:port on the way to the provider; callbacks go without"
+    )
+    ca_file: str = Field(
+        "", description="certificates (PEM) to trust at the provider instead of the public ones, as behind a proxy"
+    )
+    provider_connections: NonNegativeInt = Field(
+        0, description="connections to the provider that one process opens; 0: one for each job in flight"
+    )
 
     pool_key: str = Field("", description="PoolKey of requests that name none")
     expiration_margin: Duration = Field(
@@ -178,6 +192,13 @@ class Settings(BaseSettings):
             raise ValueError("must be redis://host:port/0, rediss://… or unix:///path?db=0, the database a number")
         return url
 
+    @field_validator("http_proxy")
+    @classmethod
+    def _http_proxy_is_an_address(cls, proxy: SecretStr) -> SecretStr:
+        if proxy.get_secret_value() and not _is_proxy(proxy.get_secret_value()):
+            raise ValueError("must be http://host:port or http://user:password@host:port")
+        return proxy
+
     @cached_property
     def effective_broker_url(self) -> str:
         """AXN_BROKER_URL, or the ledger's server with the next database, in Celery's notation."""
@@ -187,6 +208,15 @@ class Settings(BaseSettings):
     def lease_ms(self) -> int:
         """Milliseconds of AXN_LEASE."""
         return duration_ms(self.lease)
+
+
+def _is_proxy(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        is_whole = bool(parts.hostname and parts.port)
+    except ValueError:
+        return False
+    return parts.scheme == "http" and is_whole and not (parts.path.strip("/") or parts.query or parts.fragment)
 
 
 def _next_database(redis_url: str) -> str:

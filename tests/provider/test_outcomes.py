@@ -11,7 +11,17 @@ from worker.provider.outcomes import judge_answer, judge_failure
 
 ACTIONS = ["BindAxn", "UnbindSubscription", "UpdateSubscription", "QuerySubsId", "QuerySubscriptionDetail"]
 QUERIES = ["QuerySubsId", "QuerySubscriptionDetail", "QuerySecretNoRemain", "QuerySecretNoDetail", "ListXTelephones"]
-CHANGES = ["BindAxn", "UnbindSubscription", "UpdateSubscription", "BuySecretNo", "LockSecretNo"]
+CHANGES = [
+    "BindAxn",
+    "UnbindSubscription",
+    "UpdateSubscription",
+    "LockSecretNo",
+    "UnlockSecretNo",
+    "BuySecretNo",
+    "ReleaseSecretNo",
+]
+
+SPECIAL = {"BindAxn", "BuySecretNo", "ListXTelephones"}
 
 #: Every row of the product's error table: code, message, verdict for a change.
 BUSINESS = [
@@ -149,9 +159,11 @@ def test_a_query_is_never_ambiguous(action: str, code: str, message: str, verdic
 
 
 @pytest.mark.parametrize("action", QUERIES)
-@pytest.mark.parametrize("code", ["InternalError", "ServiceUnavailable", "UnknownError"])
-def test_a_query_answered_by_a_gateway_failure_was_not_processed(action: str, code: str) -> None:
-    assert judged(action, {"Code": code}, status=500).verdict is Verdict.NOT_PROCESSED
+@pytest.mark.parametrize(("code", "status", "verdict"), GATEWAY)
+def test_a_query_is_never_ambiguous_at_the_gateway_either(
+    action: str, code: str, status: int, verdict: Verdict
+) -> None:
+    assert judged(action, {"Code": code}, status=status).verdict is for_query(verdict)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +207,7 @@ def test_a_bind_without_its_number_is_ambiguous(dto: Any) -> None:
     assert (outcome.verdict, outcome.code) == (Verdict.AMBIGUOUS, "answer.incomplete")
 
 
-@pytest.mark.parametrize("action", [action for action in ACTIONS if action != "BindAxn"])
+@pytest.mark.parametrize("action", [action for action in CHANGES + QUERIES if action not in SPECIAL])
 def test_other_actions_are_done_with_ok_alone(action: str) -> None:
     assert judged(action, {"Code": "OK"}).verdict is Verdict.DONE
 
@@ -203,6 +215,28 @@ def test_other_actions_are_done_with_ok_alone(action: str) -> None:
 def test_listing_numbers_has_a_success_code_of_its_own() -> None:
     assert judged("ListXTelephones", {"Code": "0000", "Success": True}).verdict is Verdict.DONE
     assert judged("BindAxn", BOUND | {"Code": "0000"}).verdict is Verdict.AMBIGUOUS
+
+
+def test_a_page_of_numbers_that_denies_its_success_proves_nothing() -> None:
+    outcome = judged("ListXTelephones", {"Code": "0000", "Success": False})
+    assert (outcome.verdict, outcome.code) == (Verdict.NOT_PROCESSED, "answer.contradictory")
+
+
+@pytest.mark.parametrize("dto", [None, {}, {"SecretNo": ""}, "17000000000"])
+def test_a_purchase_without_its_number_is_ambiguous(dto: Any) -> None:
+    outcome = judged("BuySecretNo", {"Code": "OK", "SecretBuyInfoDTO": dto})
+    assert (outcome.verdict, outcome.code) == (Verdict.AMBIGUOUS, "answer.incomplete")
+
+
+def test_a_purchase_with_its_number_is_done() -> None:
+    outcome = judged("BuySecretNo", {"code": "OK", "secretBuyInfoDTO": {"secretNo": 17000000000}})
+    assert outcome.verdict is Verdict.DONE
+
+
+@pytest.mark.parametrize("action", [action for action in CHANGES + QUERIES if action != "ListXTelephones"])
+def test_0000_is_a_success_of_the_list_only(action: str) -> None:
+    verdict = for_query(Verdict.AMBIGUOUS) if action in QUERIES else Verdict.AMBIGUOUS
+    assert judged(action, {"Code": "0000"}).verdict is verdict
 
 
 @pytest.mark.parametrize("status", [201, 204, 302, 400, 500, 502])

@@ -18,19 +18,14 @@ Answer = Mapping[str, Any]
 _DEEPEST = 6
 
 # The official SDK reads requestId, code and message too, and re-serialised answers have been seen with secretBindDTO.
-_WIRE_NAMES = {
-    name.lower(): name
-    for name in (
-        "Code",
-        "Message",
-        "RequestId",
-        "SubsId",
-        "SecretBindDTO",
-        "SecretBindDetailDTO",
-        "Extension",
-        "SecretNo",
-    )
-}
+_NAMES = """
+AccessDeniedDetail Amount ASRModelId ASRStatus AuthMsg BindTime BuyTime CallRestrict CertifyStatus ChargeId City
+Code CustomerPoolKey CustomerPoolName Data ExpireDate Extension GmtCreate GroupId List Message NeedRecord PageNo
+PageSize PhoneNoA PhoneNoB PhoneNoX Province PurchaseTime ReleaseTime remainDTO RemainDTOList RequestId
+SecretBindDetailDTO SecretBindDTO SecretBuyInfoDTO SecretNo SecretNoInfoDTO SecretRemainDTO SecretStatus
+SmsStatus Status SubsId Success Telephone TelephoneStatus Total UnbindTime Vendor
+"""
+_WIRE_NAMES = {name.lower(): name for name in _NAMES.split()}
 
 
 def parse_answer(body: bytes) -> Answer | None:

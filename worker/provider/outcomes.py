@@ -116,7 +116,8 @@ def judge_answer(action: str, answer: HttpAnswer) -> Outcome:
     """What a complete HTTP answer, of whatever status and bytes, means for this action. Never raises.
 
     Codes of our own: `answer.unreadable` (no Code in it), `answer.incomplete` (a bind reported as done without SubsId
-    or SecretNo), `answer.contradictory` (a success code with an error's status).
+    or SecretNo, a purchase without SecretNo), `answer.contradictory` (a success code with an error's status, or beside
+    a Success that is false).
     """
     fields = parse_answer(answer.body) or {}
     code, message = _texts(fields, "Code"), _texts(fields, "Message")
@@ -156,9 +157,21 @@ def _verdict(action: str, status: int, fields: Answer, retry_after_ms: int) -> t
 def _verdict_of_success(action: str, status: int, fields: Answer) -> tuple[Verdict, str]:
     if status != _HTTP_OK:
         return _for_action(action, Verdict.AMBIGUOUS), "answer.contradictory"
-    if action == "BindAxn" and bound_number(fields) is None:
+    if _texts(fields, "Success") == "false":
+        return _for_action(action, Verdict.AMBIGUOUS), "answer.contradictory"
+    if not _is_complete(action, fields):
         return Verdict.AMBIGUOUS, "answer.incomplete"
     return Verdict.DONE, ""
+
+
+def _is_complete(action: str, fields: Answer) -> bool:
+    """Whether it names what was bound or bought: that, the caller could not find out otherwise."""
+    if action == "BindAxn":
+        return bound_number(fields) is not None
+    if action == "BuySecretNo":
+        bought = fields.get("SecretBuyInfoDTO")
+        return isinstance(bought, Mapping) and bool(_texts(bought, "SecretNo"))
+    return True
 
 
 def _verdict_of_code(code: str, message: str, status: int) -> Verdict:

@@ -5,6 +5,15 @@ from collections.abc import Callable, Mapping
 from worker.sandbox.answers import Answer
 from worker.sandbox.bindings import Binding, provider_time
 from worker.sandbox.calls import Call
+from worker.sandbox.numbers import (
+    buy_secret_no,
+    list_x_telephones,
+    lock_secret_no,
+    query_secret_no_detail,
+    query_secret_no_remain,
+    release_secret_no,
+    unlock_secret_no,
+)
 from worker.sandbox.parameters import (
     Parameters,
     boolean,
@@ -18,6 +27,7 @@ from worker.sandbox.parameters import (
 )
 from worker.sandbox.pools import NumberPool
 from worker.sandbox.refusals import BusinessError, GatewayError
+from worker.sandbox.unknowns import Unknowns
 from worker.sandbox.updates import DISPLAY_TYPES, update_subscription, vanished
 
 Action = Callable[[Call], Answer]
@@ -57,7 +67,7 @@ def _new_binding(call: Call, pool: NumberPool) -> Binding:
         asr_status=boolean(given, "ASRStatus"),
         asr_model_id=given.get("ASRModelId", ""),
         # Last, because it takes the number: nothing after it may refuse.
-        phone_no_x=_take_number(pool, given),
+        phone_no_x=_take_number(call, pool),
     )
 
 
@@ -66,23 +76,39 @@ def _check_call_settings(given: Parameters) -> None:
     json_object(given, "RingConfig")
 
 
-def _take_number(pool: NumberPool, given: Parameters) -> str:
-    wanted = secret_number(given, "PhoneNoX")
+def _take_number(call: Call, pool: NumberPool) -> str:
+    wanted = secret_number(call.parameters, "PhoneNoX")
+    if wanted:
+        _check_wanted(pool, wanted)
+    _check_same_a(call, pool)
     if not wanted:
-        return _draw_number(pool, given.get("ExpectCity", ""))
-    if wanted not in pool:
-        raise BusinessError("isv.FORBIDDEN_ACTION", "createSubs")
-    if not pool.is_free(wanted):
-        raise BusinessError("isv.BIND_CONFLICT")
+        return _draw_number(pool, call.parameters.get("ExpectCity", ""))
     pool.take(wanted)
     return wanted
+
+
+def _check_wanted(pool: NumberPool, number: str) -> None:
+    if number not in pool:
+        raise BusinessError("isv.FORBIDDEN_ACTION", "createSubs")
+    if not pool.is_free(number):
+        raise BusinessError("isv.BIND_CONFLICT")
+
+
+def _check_same_a(call: Call, pool: NumberPool) -> None:
+    is_bound = call.account.bindings.is_bound(pool.pool_key, call.parameters["PhoneNoA"])
+    if call.account.unknowns.same_a == "refuse" and is_bound:
+        raise _no_number()
 
 
 def _draw_number(pool: NumberPool, expected_city: str) -> str:
     number = pool.draw(expected_city)
     if number is None:
-        raise BusinessError("isv.NO_AVAILABLE_NUMBER", "no available number")
+        raise _no_number()
     return number
+
+
+def _no_number() -> BusinessError:
+    return BusinessError("isv.NO_AVAILABLE_NUMBER", "no available number")
 
 
 def unbind_subscription(call: Call) -> Answer:
@@ -90,16 +116,21 @@ def unbind_subscription(call: Call) -> Answer:
     binding = call.binding("SecretNo")
     if binding.ended:
         raise vanished()
-    call.account.bindings.end(binding, "unbound")
+    call.account.bindings.end(binding, "unbound", call.now)
     return Answer(fields={"ChargeId": "true"})
 
 
 def query_subscription_detail(call: Call) -> Answer:
     """QuerySubscriptionDetail: a binding's parties and times; Status 1 is live and 0 has run out."""
-    binding = call.binding("PhoneNoX")
-    if binding.ended == "unbound":
+    binding = call.account.bindings.seen(call.binding("PhoneNoX"), call.now)
+    if binding is None or _is_gone(call.account.unknowns, binding):
         raise BusinessError("isv.SUBS_NOT_EXIST", "subs not exist")
     return Answer(fields={"SecretBindDetailDTO": _detail(binding)})
+
+
+def _is_gone(unknowns: Unknowns, binding: Binding) -> bool:
+    shown = {"expired": unknowns.lapsed_detail, "unbound": unknowns.unbound_detail}
+    return binding.ended is not None and shown[binding.ended] == "not_exist"
 
 
 def _detail(binding: Binding) -> dict[str, object]:
@@ -129,8 +160,9 @@ def query_subs_id(call: Call) -> Answer:
         raise GatewayError(400, "POOLKEY_NOT_EXIST", "poolKey not exsit.")
     if number not in call.pool():
         raise BusinessError("isv.NO_NOT_EXIST", "no not exist")
-    binding = call.account.bindings.on_number(number)
-    return Answer(fields={"SubsId": binding.subs_id if binding else ""})
+    binding = call.account.bindings.seen_on_number(number, call.now)
+    shown = {None, "expired"} if call.account.unknowns.lapsed_ids_shown else {None}
+    return Answer(fields={"SubsId": binding.subs_id if binding and binding.ended in shown else ""})
 
 
 ACTIONS: Mapping[str, Action] = {
@@ -139,4 +171,11 @@ ACTIONS: Mapping[str, Action] = {
     "UpdateSubscription": update_subscription,
     "QuerySubscriptionDetail": query_subscription_detail,
     "QuerySubsId": query_subs_id,
+    "LockSecretNo": lock_secret_no,
+    "UnlockSecretNo": unlock_secret_no,
+    "QuerySecretNoDetail": query_secret_no_detail,
+    "QuerySecretNoRemain": query_secret_no_remain,
+    "BuySecretNo": buy_secret_no,
+    "ReleaseSecretNo": release_secret_no,
+    "ListXTelephones": list_x_telephones,
 }

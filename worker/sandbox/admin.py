@@ -1,4 +1,7 @@
-"""The sandbox's own face, under /_sandbox: bindings, statistics, faults, health. Unsigned, and never rate limited."""
+"""The sandbox's own face, under /_sandbox: bindings, effects, statistics, faults, clock, reset.
+
+It is unsigned and never rate limited.
+"""
 
 from aiohttp import web
 
@@ -8,6 +11,8 @@ from worker.sandbox.faults import parse_fault
 from worker.sandbox.gateway import Gateway
 
 GATEWAY = web.AppKey("gateway", Gateway)
+
+_FURTHEST_S = 10**9
 
 routes = web.RouteTableDef()
 
@@ -35,6 +40,38 @@ async def stats(request: web.Request) -> web.Response:
     return web.json_response({"actions": gateway.stats.as_dict(gateway.now()), "bindings": counts})
 
 
+@routes.get("/_sandbox/effects")
+async def effects(request: web.Request) -> web.Response:
+    """`{"ever_made": n, "live": n, "bindings": [...]}` of `out_order_id`, which must be given; else 400."""
+    if "out_order_id" not in request.query:
+        return web.json_response({"error": "out_order_id: name the order, e.g. ?out_order_id=42"}, status=400)
+    made = _up_to_date(request).account.bindings.of_order(request.query["out_order_id"])
+    live = sum(binding.ended is None for binding in made)
+    shown = [_as_dict(binding) for binding in made]
+    return web.json_response({"ever_made": len(made), "live": live, "bindings": shown})
+
+
+@routes.post("/_sandbox/clock")
+async def move_clock(request: web.Request) -> web.Response:
+    """`{"now": "yyyy-MM-dd HH:mm:ss"}`, Beijing time, after moving by `{"advance_s": n}`.
+
+    Bindings run out by this clock. Signatures go on being checked by the true time, unless `"signatures": true`.
+    """
+    try:
+        advance_s, signatures = _parse_move(await _json(request))
+    except ValueError as error:
+        return web.json_response({"error": str(error)}, status=400)
+    request.app[GATEWAY].advance(advance_s, signatures=signatures)
+    return web.json_response({"now": provider_time(_up_to_date(request).product_now())})
+
+
+@routes.post("/_sandbox/reset")
+async def reset(request: web.Request) -> web.Response:
+    """`{"status": "ok"}`: bindings, bought numbers, locks, faults, counts, nonces and clock are as at the start."""
+    request.app[GATEWAY].reset()
+    return web.json_response({"status": "ok"})
+
+
 @routes.get("/_sandbox/faults")
 async def list_faults(request: web.Request) -> web.Response:
     """`{"faults": [...]}`, each with its id, settings, requests left (`count`) and requests met (`applied`)."""
@@ -57,6 +94,16 @@ async def clear_faults(request: web.Request) -> web.Response:
     return web.json_response({"removed": request.app[GATEWAY].faults.clear()})
 
 
+def _parse_move(payload: object) -> tuple[float, bool]:
+    given = payload if isinstance(payload, dict) else {}
+    advance_s, signatures = given.get("advance_s"), given.get("signatures", False)
+    if not isinstance(advance_s, (int, float)) or isinstance(advance_s, bool) or not 0 <= advance_s <= _FURTHEST_S:
+        raise ValueError(f"advance_s: must be seconds from 0 to {_FURTHEST_S}, not {advance_s!r}")
+    if not isinstance(signatures, bool):
+        raise ValueError(f"signatures: must be true or false, not {signatures!r}")  # noqa: TRY004 - as any bad field
+    return advance_s, signatures
+
+
 async def _json(request: web.Request) -> object:
     try:
         return await request.json()
@@ -66,7 +113,7 @@ async def _json(request: web.Request) -> object:
 
 def _up_to_date(request: web.Request) -> Gateway:
     gateway = request.app[GATEWAY]
-    gateway.account.bindings.expire(gateway.now())
+    gateway.account.bindings.expire(gateway.product_now())
     return gateway
 
 

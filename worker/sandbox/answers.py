@@ -12,19 +12,24 @@ from worker.sandbox.refusals import BusinessError, GatewayError, RefusalError
 JSON_TYPE = "application/json;charset=utf-8"
 # The provider's client reads XML errors only under exactly this spelling.
 XML_TYPE = "text/xml;charset=utf-8"
+FLOW_LIMIT = "isv.FLOW_LIMIT"
 _HOST_ID = "dyplsapi.aliyuncs.com"
 _OK_STATUS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the provider says to one request: status, Code, Message and the action's own fields."""
+    """What the provider says to one request: status, Code, Message and the action's own fields.
+
+    A `raw_body` is sent as it is, instead of all that.
+    """
 
     status: int = _OK_STATUS
     code: str = "OK"
     message: str = "OK"
     fields: Mapping[str, object] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    raw_body: bytes | None = None
 
 
 def refusal_answer(refusal: RefusalError) -> Answer:
@@ -35,7 +40,7 @@ def throttled(style: str, retry_after_ms: int | None) -> RefusalError:
     """A refusal for going too fast, from the layer `style` names; `x-acs-retry-after` is in milliseconds."""
     headers = {} if retry_after_ms is None else {"x-acs-retry-after": str(retry_after_ms)}
     if style == "business":
-        return BusinessError("isv.FLOW_LIMIT", headers=headers)
+        return BusinessError(FLOW_LIMIT, headers=headers)
     return GatewayError(400, "Throttling.User", "Request was denied due to user flow control.", headers)
 
 
@@ -64,6 +69,8 @@ def _xml_document(root: str, body: Mapping[str, object]) -> bytes:
 
 
 def _xml_element(name: str, value: object) -> str:
+    if isinstance(value, list):
+        return "".join(_xml_element(name, item) for item in value)
     if isinstance(value, Mapping):
         inner = "".join(_xml_element(child, below) for child, below in value.items())
     elif isinstance(value, bool):

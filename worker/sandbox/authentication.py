@@ -2,10 +2,9 @@
 
 import re
 from collections import deque
-from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from worker.sandbox.config import AccessKey
+from worker.sandbox.config import AccessKey, SandboxConfig
 from worker.sandbox.envelopes import Envelope
 from worker.sandbox.refusals import GatewayError
 from worker.sandbox.signatures import same
@@ -41,10 +40,11 @@ class UsedNonces:
 class Authenticator:
     """Checks a request against the keys and the clock, and burns its nonce."""
 
-    def __init__(self, keys: Iterable[AccessKey], *, clock_skew_s: float, nonce_memory_s: float) -> None:
-        self._keys = {key.key_id: key for key in keys}
-        self._clock_skew_s = clock_skew_s
-        self._nonces = UsedNonces(nonce_memory_s)
+    def __init__(self, config: SandboxConfig) -> None:
+        self._keys = {key.key_id: key for key in config.access_keys}
+        self._clock_skew_s = config.clock_skew_s
+        self._burned_by = config.unknowns.nonce_burned_by
+        self._nonces = UsedNonces(config.nonce_memory_s)
 
     def check(self, envelope: Envelope, now: float) -> None:
         """Let a request pass, or raise.
@@ -52,21 +52,35 @@ class Authenticator:
         Raises:
             GatewayError: With the code of the provider's public error table.
         """
-        key = self._keys.get(envelope.access_key_id)
-        if key is None:
-            raise GatewayError(404, "InvalidAccessKeyId.NotFound", "Specified access key is not found.")
-        _check_token(key, envelope.security_token)
-        self._check_timestamp(envelope.timestamp, now)
-        string_to_sign = envelope.string_to_sign()
-        if not envelope.is_signed_with(key.secret, string_to_sign):
-            raise _does_not_match(string_to_sign)
+        if self._burned_by == "received":
+            self._burn(envelope, now)
+        self._check_signer(envelope, now)
         # Only now: a request that fails its signature must not use up the nonce of one that does not.
-        if not self._nonces.burn(envelope.nonce, now):
-            raise GatewayError(400, "SignatureNonceUsed", "Specified signature nonce was used already.")
+        if self._burned_by != "received":
+            self._burn(envelope, now)
 
     def forget(self, envelope: Envelope) -> None:
         """Take back that a request came: its nonce is unused again."""
         self._nonces.unburn_last(envelope.nonce)
+
+    def refused(self, envelope: Envelope) -> None:
+        """Say that a request with a good signature went no further than the gateway."""
+        if self._burned_by == "accepted":
+            self.forget(envelope)
+
+    def _burn(self, envelope: Envelope, now: float) -> None:
+        if not self._nonces.burn(envelope.nonce, now):
+            raise GatewayError(400, "SignatureNonceUsed", "Specified signature nonce was used already.")
+
+    def _check_signer(self, envelope: Envelope, now: float) -> None:
+        key = self._keys.get(envelope.access_key_id)
+        if key is None:
+            raise GatewayError(404, "InvalidAccessKeyId.NotFound", "Specified access key is not found.")
+        _check_token(key, envelope.security_token, now)
+        self._check_timestamp(envelope.timestamp, now)
+        string_to_sign = envelope.string_to_sign()
+        if not envelope.is_signed_with(key.secret, string_to_sign):
+            raise _does_not_match(string_to_sign)
 
     def _check_timestamp(self, timestamp: str, now: float) -> None:
         sent_at = _parse_timestamp(timestamp)
@@ -78,13 +92,15 @@ class Authenticator:
             raise GatewayError(400, "InvalidTimeStamp.Expired", "Specified time stamp or date value is expired.")
 
 
-def _check_token(key: AccessKey, token: str) -> None:
+def _check_token(key: AccessKey, token: str, now: float) -> None:
     if key.token is not None and not token:
         raise GatewayError(400, "MissingSecurityToken", "SecurityToken is mandatory for this access key.")
     if not same(token, key.token or ""):
         raise GatewayError(
             400, "InvalidSecurityToken.MismatchWithAccessKey", "Specified SecurityToken mismatch with the AccessKey."
         )
+    if key.expires_at is not None and now >= key.expires_at:
+        raise GatewayError(400, "InvalidSecurityToken.Expired", "Specified SecurityToken is expired.")
 
 
 def _parse_timestamp(text: str) -> float | None:

@@ -1,21 +1,24 @@
 """What an action works with: the account, and one authenticated call to it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from worker.sandbox.bindings import Binding, Bindings
-from worker.sandbox.config import PoolSpec
+from worker.sandbox.config import SandboxConfig
 from worker.sandbox.parameters import required
-from worker.sandbox.pools import NumberPool, make_pools
+from worker.sandbox.pools import NumberPool, make_stock
 from worker.sandbox.refusals import BusinessError, missing
 
 
 class Account:
     """All that the provider remembers for the customer."""
 
-    def __init__(self, pools: Iterable[PoolSpec], *, seed: int) -> None:
-        self.pools: dict[str, NumberPool] = make_pools(pools, seed=seed)
-        self.bindings = Bindings(self.pools)
+    def __init__(self, config: SandboxConfig, now: float) -> None:
+        self.unknowns = config.unknowns
+        self.pools, self.shop = make_stock(
+            config.pools, config.for_sale, seed=config.seed, now=now, strict_city=config.unknowns.strict_city
+        )
+        self.bindings = Bindings(self.pools, read_lag_s=config.unknowns.read_lag_ms / 1000)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,17 @@
 """What a sandbox is started with, and the command-line spellings of its parts."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, get_args
+
+from worker.sandbox.unknowns import Unknowns
 
 ThrottleStyle = Literal["gateway", "business"]
 """Which layer refuses a request over the rate: the gateway (HTTP 400 `Throttling.User`) or the product
 (HTTP 200 `isv.FLOW_LIMIT`). The provider's documents do not say which, so both can be played."""
+
+Counts = tuple[tuple[str, int], ...]
+"""How many numbers of which city, "" where none was named."""
 
 _HIGHEST_PORT = 65_535
 
@@ -15,24 +21,29 @@ class PoolSpec:
     """A number pool to make: how many numbers each city holds. The city is "" where none was named."""
 
     pool_key: str
-    counts: tuple[tuple[str, int], ...]
+    counts: Counts
 
 
 @dataclass(frozen=True, slots=True)
 class AccessKey:
-    """A key pair the gateway knows; with a token it is a temporary (STS) key, and the token must come with it."""
+    """A key pair the gateway knows; with a token it is a temporary (STS) key, and the token must come with it.
+
+    A temporary key may end at `expires_at`, Unix seconds.
+    """
 
     key_id: str
     secret: str = field(repr=False)
     token: str | None = field(default=None, repr=False)
+    expires_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """At most this many requests of one action in any one second."""
+    """At most this many requests of one action in any one second; with a burst, that many at once after a rest."""
 
     action: str
     per_second: int
+    burst: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +61,10 @@ class SandboxConfig:
         latency_ms: Wait before every answer, after its effect has happened.
         clock_skew_s: How far a request's timestamp may be from the sandbox's clock, either way.
         nonce_memory_s: How long a nonce stays used. The provider's support says 31 minutes.
+        for_sale: Numbers that can be bought.
+        unknowns: How to play what only a real account can tell.
+        magic_numbers: Whether some As choose what happens to their requests; `worker.sandbox.magic` lists them.
+        record: File to which every exchange is added, phone numbers and all; None records nothing.
         seed: Decides the numbers of the pools and the draws of faults.
     """
 
@@ -63,6 +78,10 @@ class SandboxConfig:
     latency_ms: int = 0
     clock_skew_s: int = 900
     nonce_memory_s: int = 1860
+    for_sale: Counts = (("上海", 100), ("北京", 100))
+    unknowns: Unknowns = field(default_factory=Unknowns)
+    magic_numbers: bool = True
+    record: Path | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -108,7 +127,9 @@ def _parse_count(text: str, part: str) -> tuple[str, int]:
 
 
 def parse_access_key(text: str) -> AccessKey:
-    """Read `ID:SECRET` or, for a temporary key, `ID:SECRET:TOKEN` (the token may itself hold colons).
+    """Read `ID:SECRET` or, for a temporary key, `ID:SECRET:TOKEN` or `ID:SECRET:TOKEN@UNIX_SECONDS` (when it ends).
+
+    The token may itself hold colons.
 
     Raises:
         ValueError: A part is missing. The message does not repeat the text, which may hold a secret.
@@ -116,19 +137,36 @@ def parse_access_key(text: str) -> AccessKey:
     parts = text.split(":", 2)
     if len(parts) == 1 or not all(parts):
         raise ValueError("access key: write ID:SECRET or ID:SECRET:TOKEN, e.g. testid:testsecret, no part empty")
-    return AccessKey(*parts)
+    key_id, secret, *token = parts
+    return AccessKey(key_id, secret, *_parse_token(token[0])) if token else AccessKey(key_id, secret)
+
+
+def _parse_token(text: str) -> tuple[str, float | None]:
+    token, at, end = text.rpartition("@")
+    return (token, float(end)) if token and at and end.isascii() and end.isdigit() else (text, None)
 
 
 def parse_limit(text: str) -> Limit:
-    """Read `ACTION=REQUESTS_PER_SECOND`, e.g. `BindAxn=50`.
+    """Read `ACTION=REQUESTS_PER_SECOND`, e.g. `BindAxn=50`, or with a burst `BindAxn=50:200`.
 
     Raises:
-        ValueError: The text has another shape, or the rate is not a whole number above 0.
+        ValueError: The text has another shape, or a figure is not a whole number above 0.
     """
-    action, equals, rate = text.partition("=")
+    action, equals, figures = text.partition("=")
     if not (action.strip() and equals):
         raise ValueError(f"limit {text!r}: write ACTION=REQUESTS_PER_SECOND, e.g. BindAxn=50")
-    return Limit(action.strip(), _positive(rate, f"limit {text!r}: the rate"))
+    rate, colon, burst = figures.partition(":")
+    per_second = _positive(rate, f"limit {text!r}: the rate")
+    return Limit(action.strip(), per_second, _positive(burst, f"limit {text!r}: the burst") if colon else None)
+
+
+def parse_for_sale(text: str) -> Counts:
+    """Read `COUNT@CITY,COUNT@CITY`, the numbers that can be bought; "" is none.
+
+    Raises:
+        ValueError: The text has another shape.
+    """
+    return parse_pool(f"for sale={text}").counts if text else ()
 
 
 def _positive(text: str, what: str) -> int:

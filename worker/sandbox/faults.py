@@ -6,7 +6,22 @@ from itertools import count
 from random import Random
 from typing import Any, Literal, get_args
 
-Kind = Literal["latency", "throttle", "http_503", "close_before", "close_after", "timeout_after"]
+Kind = Literal[
+    "latency",
+    "throttle",
+    "http_503",
+    "close_before",
+    "close_after",
+    "timeout_after",
+    "slow_headers",
+    "half_answer",
+    "garbage",
+    "html_502",
+    "redirect",
+    "business",
+]
+_AFTER_EFFECT = ("close_after", "timeout_after", "slow_headers", "half_answer")
+_EITHER = ("throttle", "http_503", "garbage", "html_502", "redirect", "business")
 MAX_WAIT_MS = 120_000
 
 
@@ -15,14 +30,19 @@ class Fault:
     """A rule that spoils requests which have passed the signature check.
 
     Attributes:
-        kind: `latency` only waits; `throttle`, `http_503` and `close_before` do nothing and refuse or hang up;
-            `close_after` and `timeout_after` do what was asked and never say so.
+        kind: `latency` only waits. `close_before` does nothing and hangs up; `close_after` and `timeout_after` do what
+            was asked and never say so; `half_answer` and `slow_headers` do it and break off in the middle of the
+            answer, or send its head so slowly that it takes `hold_ms`. The others give another answer than the true
+            one: `throttle`, `http_503`, `html_502` (a page of a proxy), `garbage` (HTTP 200 and no JSON), `redirect`
+            (HTTP 302 to the health page) and `business` (HTTP 200 and `code`).
+        after_effect: Whether such another answer is given after what was asked has been done.
+        code: The Code of a `business` fault.
         probability: Share of matching requests it meets, 0 to 1.
         count: How many requests it may still meet; None is no end.
         action: The one action it meets; None is all.
         latency_ms: Wait before the answer or the hang-up.
         retry_after_ms: `x-acs-retry-after` of a `throttle`; None leaves it to the configuration.
-        hold_ms: How long a `timeout_after` keeps the connection if the client does not give up first.
+        hold_ms: How long a `timeout_after` or `slow_headers` takes if the client does not give up first.
         applied: How many requests it has met.
         id: Given when it is switched on.
     """
@@ -34,8 +54,15 @@ class Fault:
     latency_ms: int = 0
     retry_after_ms: int | None = None
     hold_ms: int = MAX_WAIT_MS
+    after_effect: bool = False
+    code: str | None = None
     applied: int = 0
     id: int = 0
+
+    @property
+    def has_effect(self) -> bool:
+        """Whether what was asked is done all the same."""
+        return self.after_effect or self.kind in _AFTER_EFFECT
 
 
 class Faults:
@@ -111,6 +138,10 @@ def _check_sense(fault: Fault, actions: Container[str]) -> None:
         raise ValueError(f"action: {fault.action!r} is not an action of this sandbox; name one, or null for all")
     if fault.kind == "latency" and not fault.latency_ms:
         raise ValueError("latency_ms: a latency fault needs one, e.g. 500")
+    if (fault.kind == "business") != bool(fault.code):
+        raise ValueError("code: a business fault needs one, e.g. isp.SYSTEM_ERROR, and no other fault has any")
+    if fault.after_effect and fault.kind not in _EITHER:
+        raise ValueError(f"after_effect: only for {', '.join(_EITHER)}")
 
 
 def _is_whole(value: object, low: int, high: int) -> bool:
@@ -132,5 +163,7 @@ _CHECKS: Mapping[str, tuple[Any, str]] = {
         lambda value: value is None or _is_whole(value, 1, MAX_WAIT_MS),
         f"milliseconds from 1 to {MAX_WAIT_MS}, or null",
     ),
+    "after_effect": (lambda value: isinstance(value, bool), "true or false"),
+    "code": (lambda value: isinstance(value, str), "a Code, e.g. isp.SYSTEM_ERROR"),
     "hold_ms": (lambda value: _is_whole(value, 1, MAX_WAIT_MS), f"milliseconds from 1 to {MAX_WAIT_MS}"),
 }

@@ -9,9 +9,12 @@ from aiohttp import web
 from worker.sandbox import admin
 from worker.sandbox.admin import GATEWAY
 from worker.sandbox.config import SandboxConfig
-from worker.sandbox.gateway import Gateway, Reply
+from worker.sandbox.gateway import Gateway
+from worker.sandbox.recording import Recording
 from worker.sandbox.requests import WireRequest
+from worker.sandbox.transport import end_badly
 
+RECORDING = web.AppKey("recording", Recording)
 _SHUTDOWN_S = 1.0
 
 
@@ -19,10 +22,14 @@ def build_app(config: SandboxConfig, *, now: Callable[[], float] = time.time) ->
     """The sandbox as an application. `now` is the provider's clock, Unix seconds.
 
     Raises:
-        ValueError: The configuration asks for too many numbers, or limits an action there is none of.
+        ValueError: The configuration asks for too many numbers, or names an action or a pool there is none of.
+        OSError: The file to record to cannot be written.
     """
     app = web.Application()
     app[GATEWAY] = Gateway(config, now)
+    if config.record is not None:
+        app[RECORDING] = Recording(config.record, app[GATEWAY].now)
+        app.on_cleanup.append(_end_recording)
     app.add_routes(admin.routes)
     app.router.add_route("*", "/{path:.*}", _provider)
     return app
@@ -50,20 +57,20 @@ def _base_url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-async def _provider(request: web.Request) -> web.Response:
+async def _end_recording(app: web.Application) -> None:
+    app[RECORDING].close()
+
+
+async def _provider(request: web.Request) -> web.StreamResponse:
     headers = tuple((name.lower(), value) for name, value in request.headers.items())
     wire = WireRequest(request.method, request.raw_path, headers, await request.read())
     # The effect comes first, the wait after: whoever gives up during the wait has left a binding behind.
     reply = request.app[GATEWAY].reply(wire)
+    if RECORDING in request.app:
+        request.app[RECORDING].add(wire, reply)
     if reply.wait_s:
         await asyncio.sleep(reply.wait_s)
+    response = web.Response(status=reply.status, headers=reply.headers, body=reply.body)
     if reply.ending != "answer":
-        await _hang_up(request, reply)
-    return web.Response(status=reply.status, headers=reply.headers, body=reply.body)
-
-
-async def _hang_up(request: web.Request, reply: Reply) -> None:
-    if reply.ending == "hold":
-        await asyncio.sleep(reply.hold_s)
-    if request.transport is not None:
-        request.transport.close()
+        await end_badly(request, reply)
+    return response

@@ -31,7 +31,9 @@ def update_subscription(call: Call) -> Answer:
     if operation is None:
         raise BusinessError("isv.INVALID_PARAMETERS", f"OperateType must be one of {', '.join(OPERATIONS)}")
     required(call.parameters, operation.needs)
-    operation.apply(call, _updatable(call, operation))
+    binding = _updatable(call, operation)
+    call.account.bindings.remember(binding, call.now)
+    operation.apply(call, binding)
     return Answer()
 
 
@@ -50,7 +52,7 @@ def _updatable(call: Call, operation: Operation) -> Binding:
 
 
 def _set_a(call: Call, binding: Binding) -> None:
-    binding.phone_no_a = phone(call.parameters, "PhoneNoA")
+    call.account.bindings.set_a(binding, phone(call.parameters, "PhoneNoA"))
 
 
 def _set_b(call: Call, binding: Binding) -> None:
