@@ -1,5 +1,6 @@
 """What all tests share: a real Redis per test process, empty for each test."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -7,6 +8,9 @@ from redis.asyncio import Redis
 
 from worker.local.redis_server import EmbeddedRedis
 from worker.redis_scripts import connect
+
+# The official credentials package asks the machine's metadata service when it finds nothing else; it reads this once.
+os.environ["ALIBABA_CLOUD_ECS_METADATA_DISABLED"] = "true"
 
 
 @pytest.fixture(scope="session")

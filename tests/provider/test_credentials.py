@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+import subprocess
 import sys
 import threading
 from dataclasses import dataclass
@@ -195,13 +197,30 @@ def test_static_keys_need_no_package(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(bootstrap._credentials(Settings(), StandingClock()), StaticCredentials)
 
 
-async def test_the_official_chain_reads_the_environment_of_the_sdks(monkeypatch: pytest.MonkeyPatch) -> None:
+ASK_THE_CHAIN = """
+import asyncio
+from worker.bootstrap import _credentials
+from worker.clock import SystemClock
+from worker.settings import Settings
+given = asyncio.run(_credentials(Settings(credentials="chain"), SystemClock()).current())
+print(given.access_key_id, given.access_key_secret, given.security_token)
+"""
+
+
+def test_the_official_chain_reads_the_environment_of_the_sdks() -> None:
+    """In a process of its own: the official package reads its variables once, when it is imported."""
     pytest.importorskip("alibabacloud_credentials")
-    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", "env-id")
-    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "env-secret")
-    monkeypatch.setenv("ALIBABA_CLOUD_SECURITY_TOKEN", "env-token")
-    given = await bootstrap._credentials(Settings(credentials="chain"), StandingClock()).current()
-    assert (given.access_key_id, given.access_key_secret, given.security_token) == ("env-id", "env-secret", "env-token")
+    environment = {
+        "PATH": os.environ["PATH"],
+        "ALIBABA_CLOUD_ACCESS_KEY_ID": "env-id",
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "env-secret",
+        "ALIBABA_CLOUD_SECURITY_TOKEN": "env-token",
+        "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true",
+    }
+    asked = subprocess.run(
+        [sys.executable, "-c", ASK_THE_CHAIN], env=environment, capture_output=True, text=True, check=False
+    )
+    assert asked.stdout.split() == ["env-id", "env-secret", "env-token"], asked.stderr
 
 
 @pytest.mark.parametrize("missing", ["AXN_ACCESS_KEY_ID", "AXN_ACCESS_KEY_SECRET"])
