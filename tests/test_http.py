@@ -379,6 +379,13 @@ async def test_a_failure_carries_no_other_error_that_might_quote_the_url() -> No
 # --- cancelling, many at once, the other loop ---
 
 
+async def test_a_server_that_falls_silent_is_given_up_before_the_total_is_over() -> None:
+    async with serving(hang) as server, opened(read_timeout_ms=50) as client:
+        with pytest.raises(MaybeSentError) as silent:
+            await client.post(server.url, headers={}, content=b"x", total_timeout_ms=20_000)
+    assert silent.value.kind == "timeout"
+
+
 async def test_cancelling_is_never_swallowed_and_frees_the_connection() -> None:
     async with serving(hang) as server, opened(max_connections=1) as client:
         for sent in (1, 2):

@@ -25,7 +25,7 @@ from worker.ledger.callbacks import CallbackLedger
 from worker.ledger.endings import Endings
 from worker.ledger.ledger import Ledger
 from worker.ledger.timetable import Timetable
-from worker.pace.pace import Pace, account_of
+from worker.pace.pace import Pace, ProbeRules, account_of
 from worker.provider.client import ProviderClient
 from worker.provider.credentials import ChainCredentials, CredentialsSource, StaticCredentials, official_chain
 from worker.provider.requests import Credentials
@@ -148,6 +148,7 @@ def _provider_http(settings: Settings) -> HttpClient:
             max_connections=settings.provider_connections or settings.in_flight,
             max_answer_bytes=_LARGEST_ANSWER_BYTES,
             connect_timeout_ms=duration_ms(settings.connect_timeout),
+            read_timeout_ms=duration_ms(settings.read_timeout),
             ca_file=settings.ca_file or None,
             proxy=settings.http_proxy.get_secret_value() or None,
         )
@@ -209,6 +210,11 @@ def _pace(settings: Settings, producer: ProducerServices) -> Pace:
         per_second=pace.bind_axn_per_second,
         depth_ms=depth_ms,
         clock=producer.clock,
+        probes=ProbeRules(
+            first_interval_ms=duration_ms(pace.probe_first),
+            longest_interval_ms=duration_ms(pace.probe_longest),
+            probe_ms=settings.lease_ms,
+        ),
     )
 
 

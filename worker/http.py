@@ -123,6 +123,7 @@ class HttpClient:
         max_connections: connections open at a time; further requests wait, within their own deadline.
         max_answer_bytes: the longest body read.
         connect_timeout_ms: for TCP and TLS together, per address tried.
+        read_timeout_ms: longest silence of a server that owes an answer; None leaves it to the total.
         socket_factory: makes the socket for one resolved address, or raises to refuse it.
         ca_file: certificates (PEM) to trust instead of the public ones.
         proxy: `http://[user:password@]host:port` for every request; https goes through its tunnel unread,
@@ -138,13 +139,16 @@ class HttpClient:
         max_connections: int,
         max_answer_bytes: int,
         connect_timeout_ms: int,
+        read_timeout_ms: int | None = None,
         socket_factory: SocketFactory | None = None,
         ca_file: str | None = None,
         proxy: str | None = None,
     ) -> None:
         self._max_connections = max_connections
         self._max_answer_bytes = max_answer_bytes
-        self._connect_timeout_s = connect_timeout_ms / 1000
+        self._timeouts_s = {"connect": connect_timeout_ms / 1000}
+        if read_timeout_ms is not None:
+            self._timeouts_s["read"] = read_timeout_ms / 1000
         self._socket_factory = socket_factory
         self._ssl = ssl.create_default_context(cafile=ca_file) if ca_file else httpx.create_ssl_context(trust_env=False)
         self._proxy = _proxy(proxy) if proxy else None
@@ -193,7 +197,7 @@ class HttpClient:
     def _build(self, url: str, headers: Mapping[str, str], content: bytes) -> httpx.Request:
         if self._closed:
             raise NotSentError("closed", "this client was closed")
-        request = _request(url, headers, content, self._connect_timeout_s)
+        request = _request(url, headers, content, self._timeouts_s)
         if request is None:
             raise NotSentError("bad_url", "not a URL of scheme http or https with a host, or headers that are not text")
         return request
@@ -253,10 +257,12 @@ def _proxy(address: str) -> httpx.Proxy:
     return httpx.Proxy(url.copy_with(userinfo=b""), headers=headers)
 
 
-def _request(url: str, headers: Mapping[str, str], content: bytes, connect_timeout_s: float) -> httpx.Request | None:
+def _request(
+    url: str, headers: Mapping[str, str], content: bytes, timeouts_s: Mapping[str, float]
+) -> httpx.Request | None:
     defaults = {"accept-encoding": "identity", "user-agent": _USER_AGENT}
     given = {name.lower(): value for name, value in headers.items()}
-    extensions = {"timeout": {"connect": connect_timeout_s}}
+    extensions = {"timeout": dict(timeouts_s)}
     try:
         request = httpx.Request("POST", url, headers=defaults | given, content=content, extensions=extensions)
     except (httpx.InvalidURL, ValueError, TypeError):

@@ -57,6 +57,10 @@ class PaceSettings(BaseModel):
     )
     renewal_depth: Duration = Field(timedelta(milliseconds=40), description="the same for the renewal lane")
     batch_depth: Duration = Field(timedelta(milliseconds=30), description="the same for the batch lane")
+    probe_first: Duration = Field(
+        timedelta(seconds=5), description="first interval between probes of an account that the provider refuses"
+    )
+    probe_longest: Duration = Field(timedelta(minutes=5), description="longest interval between those probes")
     patience: Duration = Field(
         timedelta(seconds=10), description="longest wait for a permit in a worker; past it the job waits in the ledger"
     )
@@ -118,6 +122,9 @@ class Settings(BaseSettings):
     signature: Literal["v3", "v1"] = Field("v3", description="v3 = ACS3-HMAC-SHA256, v1 = RPC HMAC-SHA1")
     answer_format: Literal["json", "xml"] = Field("json", description="format asked of the provider")
     connect_timeout: Duration = Field(timedelta(seconds=3), description="longest wait for a connection")
+    read_timeout: Duration = Field(
+        timedelta(seconds=10), description="longest silence of the provider while its answer is awaited"
+    )
     attempt_timeout: Duration = Field(timedelta(seconds=10), description="longest attempt: connect, send and answer")
     http_proxy: SecretStr = Field(
         SecretStr(""), description="http://[user:password@]host:port on the way to the provider; callbacks go without"
