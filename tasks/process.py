@@ -1,6 +1,5 @@
 """This worker process's services: made when Celery starts the process, ended when it stops."""
 
-import threading
 from typing import Any
 
 from celery.signals import worker_init, worker_process_init, worker_process_shutdown, worker_ready, worker_shutdown
@@ -10,15 +9,14 @@ from worker.app import app
 from worker.bootstrap import WorkerServices, build_worker, check_worker_settings
 from worker.errors import SettingsError
 from worker.reporting import set_up_sentry
-from worker.runtime import PerProcess, Runtime
+from worker.runtime import OnePerProcess, Runtime
 from worker.settings import Settings, load_settings
 
 
-class WorkerProcess(PerProcess):
+class WorkerProcess:
     """The loop and everything that runs on it."""
 
     def __init__(self) -> None:
-        super().__init__()
         settings = load_settings()
         set_up_sentry(settings.sentry_dsn.get_secret_value(), settings.environment, __version__)
         self.runtime = Runtime("axn-worker")
@@ -36,17 +34,12 @@ class WorkerProcess(PerProcess):
         self.runtime.stop()
 
 
-_lock = threading.Lock()
-_process: WorkerProcess | None = None
+_process = OnePerProcess(WorkerProcess)
 
 
 def this_process() -> WorkerProcess:
     """Made at the first call in each process: a forked pool's children get their own."""
-    global _process  # noqa: PLW0603 - one per process, as the module says
-    with _lock:
-        if _process is None or not _process.is_current:
-            _process = WorkerProcess()
-        return _process
+    return _process.get()
 
 
 def _check(**_: Any) -> None:
@@ -66,9 +59,8 @@ def _start_and_tell(**_: Any) -> None:
 
 
 def _stop(**_: Any) -> None:
-    global _process
-    process, _process = _process, None
-    if process is not None and process.is_current:
+    process = _process.take()
+    if process is not None:
         process.end()
 
 

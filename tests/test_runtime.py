@@ -3,12 +3,12 @@
 import asyncio
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from worker.runtime import PerProcess, Runtime
+from worker.runtime import OnePerProcess, Runtime
 
 
 @pytest.fixture
@@ -53,10 +53,15 @@ def test_stopping_cancels_what_still_runs() -> None:
     assert cancelled.is_set()
 
 
-def test_a_forked_child_knows_that_it_is_another_process() -> None:
-    made = PerProcess()
-    assert made.is_current
-    child = os.fork()
-    if child == 0:
-        os._exit(7 if not made.is_current else 0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+def test_a_forked_child_makes_its_own_and_leaves_its_parent_s_alone() -> None:
+    held = OnePerProcess(object)
+    made = held.get()
+    assert held.get() is made
+    in_the_child: list[Callable[[], bool]] = [lambda: held.get() is not made, lambda: held.take() is None]
+    for asked in in_the_child:
+        child = os.fork()
+        if child == 0:
+            os._exit(7 if asked() else 0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert held.take() is made
+    assert held.take() is None

@@ -6,7 +6,6 @@ set of connections per process, made at the first call from the AXN_ settings, a
 
 import asyncio
 import atexit
-import threading
 from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
@@ -15,15 +14,14 @@ from worker.bootstrap import ProducerServices, build_producer
 from worker.domain.bind_request import BindRequest
 from worker.domain.job import Job
 from worker.intake.intake import Submitted
-from worker.runtime import PerProcess, Runtime
+from worker.runtime import OnePerProcess, Runtime
 from worker.settings import load_settings
 
 T = TypeVar("T")
 
 
-class _Producer(PerProcess):
+class _Producer:
     def __init__(self) -> None:
-        super().__init__()
         settings = load_settings()
         self.runtime = Runtime("axn-producer")
         self.services: ProducerServices = self.runtime.run(self._build(settings))
@@ -32,24 +30,15 @@ class _Producer(PerProcess):
         return build_producer(settings, build_app(settings))
 
 
-_lock = threading.Lock()
-_producer: _Producer | None = None
-
-
-def _current() -> _Producer:
-    global _producer  # noqa: PLW0603 - one per process, as the module says
-    with _lock:
-        if _producer is None or not _producer.is_current:
-            _producer = _Producer()
-        return _producer
+_producer = OnePerProcess(_Producer)
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
-    return _current().runtime.run(work)
+    return _producer.get().runtime.run(work)
 
 
 async def _run_async(work: Coroutine[Any, Any, T]) -> T:
-    return await asyncio.wrap_future(_current().runtime.submit(work))
+    return await asyncio.wrap_future(_producer.get().runtime.submit(work))
 
 
 def submit(request: BindRequest) -> str:
@@ -63,12 +52,12 @@ def submit(request: BindRequest) -> str:
         IdempotencyConflictError: its key stands for another request.
         LedgerUnavailableError: Redis did not answer; submit again with the same idempotency key.
     """
-    return _run(_current().services.intake.submit(request))
+    return _run(_producer.get().services.intake.submit(request))
 
 
 async def submit_async(request: BindRequest) -> str:
     """`submit`, for coroutines."""
-    return await _run_async(_current().services.intake.submit(request))
+    return await _run_async(_producer.get().services.intake.submit(request))
 
 
 def submit_many(requests: Iterable[BindRequest]) -> list[Submitted]:
@@ -78,12 +67,12 @@ def submit_many(requests: Iterable[BindRequest]) -> list[Submitted]:
         InvalidRequestError: one breaks a rule; nothing was stored.
         LedgerUnavailableError: Redis did not answer; submit all again with the same idempotency keys.
     """
-    return _run(_current().services.intake.submit_many(list(requests)))
+    return _run(_producer.get().services.intake.submit_many(list(requests)))
 
 
 async def submit_many_async(requests: Iterable[BindRequest]) -> list[Submitted]:
     """`submit_many`, for coroutines."""
-    return await _run_async(_current().services.intake.submit_many(list(requests)))
+    return await _run_async(_producer.get().services.intake.submit_many(list(requests)))
 
 
 def wait(job_id: str, timeout: float) -> Job:
@@ -97,12 +86,12 @@ def wait(job_id: str, timeout: float) -> Job:
         WaitTimeoutError: it has not ended yet; it goes on.
         JobNotFoundError: there is none of this id.
     """
-    return _run(_current().services.endings.wait(job_id, timeout))
+    return _run(_producer.get().services.endings.wait(job_id, timeout))
 
 
 async def wait_async(job_id: str, timeout: float) -> Job:  # noqa: ASYNC109 - the twin of wait
     """`wait`, for coroutines."""
-    return await _run_async(_current().services.endings.wait(job_id, timeout))
+    return await _run_async(_producer.get().services.endings.wait(job_id, timeout))
 
 
 def read(job_id: str) -> Job:
@@ -111,12 +100,12 @@ def read(job_id: str) -> Job:
     Raises:
         JobNotFoundError: there is none of this id.
     """
-    return _run(_current().services.ledger.read(job_id))
+    return _run(_producer.get().services.ledger.read(job_id))
 
 
 async def read_async(job_id: str) -> Job:
     """`read`, for coroutines."""
-    return await _run_async(_current().services.ledger.read(job_id))
+    return await _run_async(_producer.get().services.ledger.read(job_id))
 
 
 def check_mapping(given: object) -> BindRequest:
@@ -125,15 +114,13 @@ def check_mapping(given: object) -> BindRequest:
     Raises:
         InvalidRequestError: names every fault at once.
     """
-    return _current().services.intake.acceptance.parse(given)
+    return _producer.get().services.intake.acceptance.parse(given)
 
 
 def close() -> None:
     """End this process's connections. The next call makes new ones."""
-    global _producer
-    with _lock:
-        producer, _producer = _producer, None
-    if producer is not None and producer.is_current:
+    producer = _producer.take()
+    if producer is not None:
         producer.runtime.run(producer.services.aclose())
         producer.runtime.stop()
 

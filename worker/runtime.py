@@ -8,8 +8,8 @@ import asyncio
 import concurrent.futures
 import os
 import threading
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar
 
 import uvloop
 
@@ -56,13 +56,23 @@ async def _cancel_all() -> None:
     await asyncio.gather(*others, return_exceptions=True)
 
 
-class PerProcess:
-    """Remembers in which process a thing was made: after a fork it must be made anew."""
+class OnePerProcess(Generic[T]):
+    """Holds one thing per process, made at the first call. After a fork the child makes its own. Thread-safe."""
 
-    def __init__(self) -> None:
-        self._pid = os.getpid()
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._made: tuple[int, T] | None = None
 
-    @property
-    def is_current(self) -> bool:
-        """Whether this is still the process that made it."""
-        return self._pid == os.getpid()
+    def get(self) -> T:
+        """This process's one."""
+        with self._lock:
+            if self._made is None or self._made[0] != os.getpid():
+                self._made = (os.getpid(), self._make())
+            return self._made[1]
+
+    def take(self) -> T | None:
+        """This process's one, to be ended by the caller; None where this process has made none."""
+        with self._lock:
+            made, self._made = self._made, None
+        return made[1] if made is not None and made[0] == os.getpid() else None

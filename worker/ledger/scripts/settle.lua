@@ -8,7 +8,7 @@
 -- ARGV[8] the callback's timetable member, '' for none    ARGV[9] ms until somebody must look at the callback
 -- ARGV[10] how many of the following arguments are pairs of the job's record; the rest are pairs of the callback's
 -- Returns {status, now_ms}: 1 settled (also when this token settled it before), 0 refused.
-local job = redis.call('HMGET', KEYS[1], 'state', 'token', 'deadline_at', 'job_id')
+local job = redis.call('HMGET', KEYS[1], 'state', 'token', 'deadline_at')
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if job[2] ~= ARGV[1] then return {0, now} end
