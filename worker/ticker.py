@@ -15,6 +15,7 @@ from worker.domain.job import JobState, Lane
 from worker.ledger.ledger import Ledger
 from worker.ledger.timetable import Timetable
 from worker.publisher import Publisher
+from worker.steps import reached
 
 _log = logging.getLogger(__name__)
 
@@ -65,11 +66,13 @@ class Ticker:
         due: dict[Lane, list[str]] = defaultdict(list)
         for lane, id_ in await self._timetable.take_due():
             due[lane].append(id_)
+        reached("tick.taken")
         published = 0
         for lane, ids in due.items():
             wanted = ids if lane is Lane.CALLBACK else await self._not_queued_already(lane, ids)
             if wanted and await self._blocking(self._publisher.publish, lane, wanted):
                 published += len(wanted)
+        reached("tick.published")
         return published
 
     async def _not_queued_already(self, lane: Lane, job_ids: Sequence[str]) -> list[str]:

@@ -22,6 +22,7 @@ from worker.ledger.ledger import Ledger
 from worker.ledger.records import AttemptKnowledge, CallbackClaim, Claim, OwedCallback, Settlement
 from worker.pace.pace import Pace, Permit
 from worker.provider.nonce import attempt_nonce
+from worker.steps import reached
 
 _log = logging.getLogger(__name__)
 ACTION = "BindAxn"
@@ -80,10 +81,12 @@ class Attempts:
 
     async def work_on(self, lane: Lane, job_ids: Sequence[str]) -> None:
         """All jobs of a message. One job's trouble is its own: the others go on, and its timetable entry stays."""
+        reached("attempt.received")
         ends = await asyncio.gather(*(self.attempt(lane, job_id) for job_id in job_ids), return_exceptions=True)
         for job_id, end in zip(job_ids, ends, strict=True):
             if isinstance(end, Exception):
                 _log.error("job %s: attempt broke off (%s); the timetable brings it back", job_id, type(end).__name__)
+        reached("attempt.done")
 
     async def attempt(self, lane: Lane, job_id: str) -> str:
         """One attempt. Returns the job's new state, or why nothing was done."""
@@ -91,6 +94,14 @@ class Attempts:
             claim = await self.ledger.claim(job_id, lane, token=secrets.token_hex(8), lease_ms=self.rules.lease_ms)
             if isinstance(claim, str):
                 return claim
+            reached(
+                "attempt.claimed",
+                job_id,
+                token=claim.token,
+                fence=claim.fence,
+                attempt=claim.attempt,
+                is_probe=claim.is_probe,
+            )
             claimed_at_ms = self.clock.monotonic_ms()
             settlement = self._refuse(claim) or await self._send(claim, claimed_at_ms)
             now_ms = claim.now_ms + round(self.clock.monotonic_ms() - claimed_at_ms)
@@ -123,7 +134,9 @@ class Attempts:
         if held_ms + self.rules.attempt_timeout_ms >= self.rules.lease_ms:
             return _unsent_wait(claim, 0, "lease.short")
         nonce = attempt_nonce(claim.seed, claim.attempt)
+        reached("attempt.sending", claim.job_id, token=claim.token, fence=claim.fence, attempt=claim.attempt)
         outcome = await self.provider.call(ACTION, dict(claim.parameters), nonce=nonce)
+        reached("attempt.answered", claim.job_id, token=claim.token, fence=claim.fence, verdict=outcome.verdict.value)
         await self._judge_account(outcome, permit)
         return decide(claim, outcome, self.rules.retry)
 
@@ -145,6 +158,15 @@ class Attempts:
         try:
             is_settled = await self._settle(claim, dataclasses.replace(settlement, callback=owed))
         finally:
+            reached(
+                "attempt.settled",
+                claim.job_id,
+                token=claim.token,
+                fence=claim.fence,
+                state=settlement.state.value,
+                knowledge=settlement.knowledge.value,
+                is_settled=is_settled,
+            )
             if owed is not None and owed.token:
                 self._announce(claim.job_id, owed, is_settled=is_settled)
         if not is_settled:

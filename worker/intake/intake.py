@@ -18,6 +18,7 @@ from worker.intake.acceptance import Acceptance
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import NewJob
 from worker.publisher import Publisher
+from worker.steps import reached
 
 _log = logging.getLogger(__name__)
 
@@ -57,8 +58,11 @@ class Intake:
             LedgerUnavailableError: Redis did not answer.
         """
         job = self.acceptance.job_of(request)
+        reached("producer.accepting", job.job_id)
         if await self._ledger.open(job):
+            reached("producer.filed", job.job_id)
             await self._publish(job.lane, [job.job_id])
+            reached("producer.published", job.job_id)
         return job.job_id
 
     async def submit_many(self, requests: Sequence[BindRequest]) -> list[Submitted]:
@@ -69,13 +73,16 @@ class Intake:
             LedgerUnavailableError: Redis did not answer; with idempotency keys it is safe to submit all again.
         """
         jobs = self._all_jobs(requests)
+        reached("producer.accepting")
         answers = await self._ledger.open_many(jobs)
+        reached("producer.filed")
         new: dict[Lane, list[str]] = defaultdict(list)
         for job, answer in zip(jobs, answers, strict=True):
             if answer is True:
                 new[job.lane].append(job.job_id)
         for lane, ids in new.items():
             await self._publish(lane, ids)
+        reached("producer.published")
         return [_submitted(job, answer) for job, answer in zip(jobs, answers, strict=True)]
 
     def _all_jobs(self, requests: Sequence[BindRequest]) -> list[NewJob]:
