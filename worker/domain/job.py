@@ -4,8 +4,23 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
+class JobKind(StrEnum):
+    """What was asked for."""
+
+    BIND = "bind"
+    """A number X for A."""
+    UPDATE = "update"
+    """One aspect of a binding set anew."""
+    UNBIND = "unbind"
+    """The end of a binding."""
+
+
 class JobState(StrEnum):
-    """Where a job stands: accepted -> submitting -> bound | failed | in_doubt | expired | cancelled, or waiting."""
+    """Where a job stands: accepted -> submitting -> an end, or waiting between attempts.
+
+    The ends of a bind job: bound, failed, in_doubt, expired, cancelled. An update ends as updated, an unbind as
+    unbound, instead of bound, and neither is ever in doubt: both may simply be repeated.
+    """
 
     ACCEPTED = "accepted"
     """Stored; nobody has worked on it yet."""
@@ -15,8 +30,12 @@ class JobState(StrEnum):
     """Between attempts; `code` says why, `next_at` says until when."""
     BOUND = "bound"
     """The provider confirmed the binding: X and SubsId are in the record."""
+    UPDATED = "updated"
+    """The provider confirmed the update."""
+    UNBOUND = "unbound"
+    """The binding is gone: the provider ended it now, or had ended it before."""
     FAILED = "failed"
-    """It will not be bound; `code` and `message` say why."""
+    """It will not be done; `code` and `message` say why."""
     IN_DOUBT = "in_doubt"
     """The provider may have bound and no answer tells. Held for a person."""
     EXPIRED = "expired"
@@ -28,6 +47,11 @@ class JobState(StrEnum):
     def is_end(self) -> bool:
         """Whether no worker will move it any more. A job in doubt is such an end until a person resolves it."""
         return self not in (JobState.ACCEPTED, JobState.SUBMITTING, JobState.WAITING)
+
+    @property
+    def is_success(self) -> bool:
+        """Whether what was asked for is done."""
+        return self in (JobState.BOUND, JobState.UPDATED, JobState.UNBOUND)
 
 
 class Lane(StrEnum):
@@ -67,6 +91,7 @@ class Job:
     job_id: str
     state: JobState
     lane: Lane
+    kind: JobKind = JobKind.BIND
     phone_no_x: str = ""
     subs_id: str = ""
     request_id: str = ""

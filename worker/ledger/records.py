@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from worker.domain.job import Job, JobState, Lane, OnDoubt
+from worker.domain.job import Job, JobKind, JobState, Lane, OnDoubt
 
 RECORD_VERSION = "1"
 
@@ -19,6 +19,9 @@ class NewJob:
         digest: of the request as given, so that a key's second use can be compared.
         seed: random text from which the nonces of all attempts are derived.
         deadline_in_ms, deadline_at_ms: at most one of them; counted by Redis's clock.
+        kind: what its parameters ask of the provider.
+        is_confirmed: of an update or unbind: SubsId, X and pool come from a confirmed bind, so that "no such binding"
+            can only mean that it has ended.
         refusal: why the request can never be submitted, for requests that arrived as messages; else empty.
     """
 
@@ -32,13 +35,16 @@ class NewJob:
     deadline_in_ms: int | None = None
     deadline_at_ms: int | None = None
     refusal: str = ""
+    kind: JobKind = JobKind.BIND
+    is_confirmed: bool = False
 
     def pairs(self) -> list[str]:
         """Field, value, field, value …, without empty ones."""
         fields = {
             "v": RECORD_VERSION,
             "job_id": self.job_id,
-            "kind": "bind",
+            "kind": self.kind.value,
+            "is_confirmed": "1" if self.is_confirmed else "",
             "lane": self.lane.value,
             "request": json.dumps(dict(self.parameters), ensure_ascii=False, separators=(",", ":")),
             "seed": self.seed,
@@ -184,6 +190,7 @@ def job_from_record(job_id: str, record: Mapping[str, str]) -> Job:
         job_id=job_id,
         state=state,
         lane=Lane(record.get("lane", Lane.CHECKOUT)),
+        kind=JobKind(record.get("kind", JobKind.BIND)),
         phone_no_x=record.get("phone_no_x", ""),
         subs_id=record.get("subs_id", ""),
         request_id=record.get("request_id", ""),
