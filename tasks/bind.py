@@ -10,7 +10,7 @@ from typing import Any
 
 from celery import Task
 
-from tasks.process import WorkerProcess, this_process
+from tasks.process import this_process
 from worker.app import app
 from worker.messages import TASK_BIND
 
@@ -20,11 +20,7 @@ def bind(self: Task[Any, Any], /, *args: object, **kwargs: object) -> None:
     """File the request in the ledger, then work on it as on any other job."""
     given = args[0] if len(args) == 1 and not kwargs else kwargs or list(args)
     process = this_process()
-    process.runtime.run(_file_and_attempt(process, given, str(self.request.id)))
-
-
-async def _file_and_attempt(process: WorkerProcess, given: object, task_id: str) -> None:
-    filed = await process.services.producer.intake.file_message(given, task_id=task_id)
+    filed = process.runtime.run(process.services.producer.intake.file_message(given, task_id=str(self.request.id)))
     if filed is not None:
         lane, job_id = filed
-        await process.services.attempts.work_on(lane, [job_id])
+        process.work_on(lane, [job_id])

@@ -14,6 +14,7 @@ from worker.bootstrap import ProducerServices, build_producer
 from worker.domain.bind_request import BindRequest
 from worker.domain.job import Job
 from worker.intake.intake import Submitted
+from worker.ledger.audit import AuditLine
 from worker.runtime import OnePerProcess, Runtime
 from worker.settings import load_settings
 
@@ -106,6 +107,26 @@ def read(job_id: str) -> Job:
 async def read_async(job_id: str) -> Job:
     """`read`, for coroutines."""
     return await _run_async(_producer.get().services.ledger.read(job_id))
+
+
+def resolve_bound(job_id: str, *, phone_no_x: str, subs_id: str, by: str) -> Job:
+    """See `worker.attempt.resolution.Resolutions.bound_as`."""
+    return _run(_producer.get().services.resolutions.bound_as(job_id, phone_no_x=phone_no_x, subs_id=subs_id, by=by))
+
+
+def resolve_not_bound(job_id: str, *, by: str) -> Job:
+    """See `Resolutions.not_bound`."""
+    return _run(_producer.get().services.resolutions.not_bound(job_id, by=by))
+
+
+def resolve_rebind(job_id: str, *, is_surely_not_bound: bool, by: str) -> Job:
+    """See `Resolutions.rebind`."""
+    return _run(_producer.get().services.resolutions.rebind(job_id, is_surely_not_bound=is_surely_not_bound, by=by))
+
+
+def audit(limit: int) -> list[AuditLine]:
+    """What people did to jobs, newest first."""
+    return _run(_producer.get().services.resolutions.audit.newest(limit))
 
 
 def check_mapping(given: object) -> BindRequest:

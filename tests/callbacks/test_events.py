@@ -1,7 +1,7 @@
 import pytest
 
-from worker.callbacks.events import bind_ended_body
-from worker.domain.job import JobState
+from worker.callbacks.events import ended_body
+from worker.domain.job import JobKind, JobState
 
 PARAMETERS = {
     "PhoneNoA": "15012345678",
@@ -18,8 +18,14 @@ BOUND_BODY = (
 
 
 def body_of(state: JobState, **fields: str | int) -> str:
-    return bind_ended_body(
-        job_id="k1", state=state, unix_ms=1_767_323_045_678, attempts=2, parameters=PARAMETERS, fields=fields
+    return ended_body(
+        kind=JobKind.BIND,
+        job_id="k1",
+        state=state,
+        unix_ms=1_767_323_045_678,
+        attempts=2,
+        parameters=PARAMETERS,
+        fields=fields,
     )
 
 
@@ -43,3 +49,42 @@ def test_each_end_has_its_type_and_none_shows_the_number(state: JobState, type_:
     body = body_of(state)
     assert body.startswith(f'{{"type":"{type_}",')
     assert "15012345678" not in body
+
+
+UPDATE = {
+    "SubsId": "100", "PhoneNoX": "17000001111", "PoolKey": "FC1", "OperateType": "updateNoA", "PhoneNoA": "15012345678",
+}  # fmt: skip
+UPDATED_BODY = (
+    '{"type":"update.succeeded","timestamp":"2026-01-02T03:04:05.678Z","data":{"version":1,"job_id":"k1",'
+    '"state":"updated","phone_no_x":"17000001111","subs_id":"100","operate_type":"updateNoA",'
+    '"phone_no_a":"150****5678","expiration":"","out_id":"","code":"OK","message":"","request_id":"","attempts":1}}'
+)
+UNBIND = {"SubsId": "100", "SecretNo": "17000001111", "PoolKey": "FC1"}
+EXPIRED_UNBIND_BODY = (
+    '{"type":"unbind.expired","timestamp":"2026-01-02T03:04:05.678Z","data":{"version":1,"job_id":"k1",'
+    '"state":"expired","phone_no_x":"17000001111","subs_id":"100","code":"deadline.passed","message":"",'
+    '"request_id":"","attempts":1}}'
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "parameters", "code", "body"),
+    [
+        (JobKind.UPDATE, JobState.UPDATED, UPDATE, "OK", UPDATED_BODY),
+        (JobKind.UNBIND, JobState.EXPIRED, UNBIND, "deadline.passed", EXPIRED_UNBIND_BODY),
+    ],
+    ids=["an update", "an unbind"],
+)
+def test_the_body_of_a_change_names_its_binding(
+    kind: JobKind, state: JobState, parameters: dict[str, str], code: str, body: str
+) -> None:
+    made = ended_body(
+        kind=kind,
+        job_id="k1",
+        state=state,
+        unix_ms=1_767_323_045_678,
+        attempts=1,
+        parameters=parameters,
+        fields={"code": code},
+    )
+    assert made == body

@@ -59,9 +59,9 @@ class Intake:
         """
         job = self.acceptance.job_of(request)
         reached("producer.accepting", job.job_id)
-        if await self._ledger.open(job):
+        if filed_at_ms := await self._ledger.open(job):
             reached("producer.filed", job.job_id)
-            await self._publish(job.lane, [job.job_id])
+            await self._publish(job.lane, [job.job_id], filed_at_ms)
             reached("producer.published", job.job_id)
         return job.job_id
 
@@ -77,11 +77,13 @@ class Intake:
         answers = await self._ledger.open_many(jobs)
         reached("producer.filed")
         new: dict[Lane, list[str]] = defaultdict(list)
+        filed_at_ms = 0
         for job, answer in zip(jobs, answers, strict=True):
-            if answer is True:
+            if isinstance(answer, int) and answer:
                 new[job.lane].append(job.job_id)
+                filed_at_ms = max(filed_at_ms, answer)
         for lane, ids in new.items():
-            await self._publish(lane, ids)
+            await self._publish(lane, ids, filed_at_ms)
         reached("producer.published")
         return [_submitted(job, answer) for job, answer in zip(jobs, answers, strict=True)]
 
@@ -96,8 +98,8 @@ class Intake:
             raise InvalidRequestError(faults)
         return jobs
 
-    async def _publish(self, lane: Lane, ids: Sequence[str]) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._executor, self._publisher.publish, lane, ids)
+    async def _publish(self, lane: Lane, ids: Sequence[str], now_ms: int) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._executor, self._publisher.publish, lane, ids, now_ms)
 
     async def file_message(self, given: object, *, task_id: str) -> tuple[Lane, str] | None:
         """File a request that came as a Celery message, the task's id being its idempotency key.
@@ -138,7 +140,7 @@ class Intake:
         return str(url) if is_usable else ""
 
 
-def _submitted(job: NewJob, answer: bool | IdempotencyConflictError) -> Submitted:
+def _submitted(job: NewJob, answer: int | IdempotencyConflictError) -> Submitted:
     if isinstance(answer, IdempotencyConflictError):
         return Submitted(job.job_id, is_new=False, conflict=answer)
-    return Submitted(job.job_id, is_new=answer)
+    return Submitted(job.job_id, is_new=bool(answer))
