@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from worker.app import build_app
 from worker.bootstrap import ProducerServices, build_producer
 from worker.domain.bind_request import BindRequest
+from worker.domain.durability import Durability, parse_durability
 from worker.domain.job import Job
 from worker.intake.intake import Submitted
 from worker.runtime import OnePerProcess, Runtime
@@ -41,8 +42,12 @@ async def _run_async(work: Coroutine[Any, Any, T]) -> T:
     return await asyncio.wrap_future(_producer.get().runtime.submit(work))
 
 
-def submit(request: BindRequest) -> str:
+def submit(request: BindRequest, durability: Durability | str | None = None) -> str:
     """File one request; its job is stored when this returns.
+
+    Args:
+        request: what is asked for.
+        durability: how firmly it must be stored: `accepted`, `fsynced` or `replicated`; None: AXN_DURABILITY.
 
     Returns:
         The job's id.
@@ -50,29 +55,47 @@ def submit(request: BindRequest) -> str:
     Raises:
         InvalidRequestError: it breaks a rule; nothing was stored.
         IdempotencyConflictError: its key stands for another request.
+        DurabilityUnavailableError: the server lacks what that durability takes; nothing was stored.
+        DurabilityUnconfirmedError: its job is stored and goes on, but was not confirmed to be that durable in time.
         LedgerUnavailableError: Redis did not answer; submit again with the same idempotency key.
     """
-    return _run(_producer.get().services.intake.submit(request))
+    services = _producer.get().services
+    return _run(services.intake.submit(request, _chosen(services, durability)))
 
 
-async def submit_async(request: BindRequest) -> str:
+async def submit_async(request: BindRequest, durability: Durability | str | None = None) -> str:
     """`submit`, for coroutines."""
-    return await _run_async(_producer.get().services.intake.submit(request))
+    services = _producer.get().services
+    return await _run_async(services.intake.submit(request, _chosen(services, durability)))
 
 
-def submit_many(requests: Iterable[BindRequest]) -> list[Submitted]:
+def submit_many(requests: Iterable[BindRequest], durability: Durability | str | None = None) -> list[Submitted]:
     """File many requests in one go, in the order given.
+
+    Args:
+        requests: what is asked for.
+        durability: as for `submit`; all of them are waited for together.
 
     Raises:
         InvalidRequestError: one breaks a rule; nothing was stored.
+        DurabilityUnavailableError: the server lacks what that durability takes; nothing was stored.
+        DurabilityUnconfirmedError: all are stored and go on, except those in conflict, but were not confirmed in time.
         LedgerUnavailableError: Redis did not answer; submit all again with the same idempotency keys.
     """
-    return _run(_producer.get().services.intake.submit_many(list(requests)))
+    services = _producer.get().services
+    return _run(services.intake.submit_many(list(requests), _chosen(services, durability)))
 
 
-async def submit_many_async(requests: Iterable[BindRequest]) -> list[Submitted]:
+async def submit_many_async(
+    requests: Iterable[BindRequest], durability: Durability | str | None = None
+) -> list[Submitted]:
     """`submit_many`, for coroutines."""
-    return await _run_async(_producer.get().services.intake.submit_many(list(requests)))
+    services = _producer.get().services
+    return await _run_async(services.intake.submit_many(list(requests), _chosen(services, durability)))
+
+
+def _chosen(services: ProducerServices, durability: Durability | str | None) -> Durability:
+    return services.settings.durability if durability is None else parse_durability(durability)
 
 
 def wait(job_id: str, timeout: float) -> Job:
