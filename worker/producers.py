@@ -15,6 +15,7 @@ from worker.domain.bind_request import BindRequest
 from worker.domain.durability import Durability, parse_durability
 from worker.domain.job import Job
 from worker.intake.intake import Submitted
+from worker.ledger import listing
 from worker.runtime import OnePerProcess, Runtime
 from worker.settings import load_settings
 
@@ -129,6 +130,11 @@ def read(job_id: str) -> Job:
 async def read_async(job_id: str) -> Job:
     """`read`, for coroutines."""
     return await _run_async(_producer.get().services.ledger.read(job_id))
+
+
+def list_jobs(wanted: listing.JobFilter, limit: int, tell: listing.Tell) -> list[Job]:
+    """Many jobs: see `worker.ledger.listing.list_jobs`."""
+    return _run(listing.list_jobs(_producer.get().services.redis, wanted, limit, tell))
 
 
 def check_mapping(given: object) -> BindRequest:
