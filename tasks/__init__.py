@@ -7,10 +7,13 @@ one request from any Celery client.
 """
 
 from worker.domain.bind_request import BindRequest
+from worker.domain.durability import Durability
 from worker.domain.job import Job, JobState, Lane, OnDoubt
 from worker.domain.job_ids import job_id_for_key
 from worker.errors import (
     AxnError,
+    DurabilityUnavailableError,
+    DurabilityUnconfirmedError,
     IdempotencyConflictError,
     InvalidRequestError,
     JobNotFoundError,
@@ -33,6 +36,9 @@ from worker.producers import (
 __all__ = [
     "AxnError",
     "BindRequest",
+    "Durability",
+    "DurabilityUnavailableError",
+    "DurabilityUnconfirmedError",
     "IdempotencyConflictError",
     "InvalidRequestError",
     "Job",

@@ -12,6 +12,7 @@ from worker.bootstrap import WorkerServices, build_worker, check_worker_settings
 from worker.domain.durations import duration_ms
 from worker.domain.job import Lane
 from worker.errors import SettingsError
+from worker.ledger.server_check import log_redis_warnings
 from worker.reporting import set_up_sentry
 from worker.runtime import OnePerProcess, Runtime
 from worker.settings import Settings, load_settings
@@ -30,6 +31,7 @@ class WorkerProcess:
     @staticmethod
     async def _build(settings: Settings) -> WorkerServices:
         services = build_worker(settings, app)
+        await log_redis_warnings(services.producer.redis)
         services.start()
         return services
 

@@ -29,6 +29,7 @@ from worker.intake.intake import Intake
 from worker.ledger.audit import Audit
 from worker.ledger.binding_queue import BindingQueue
 from worker.ledger.callbacks import CallbackLedger
+from worker.ledger.durable import DurableOpening
 from worker.ledger.endings import Endings
 from worker.ledger.ledger import Ledger
 from worker.ledger.timetable import Timetable
@@ -46,6 +47,8 @@ _LARGEST_ANSWER_BYTES = 1 << 20
 _LARGEST_RECEIVER_ANSWER_BYTES = 64 << 10
 _DUE_PER_PARTITION = 1_000
 _LEASE_SLACK_MS = 2_000
+_WAITING_CONNECTIONS = 256
+"""Each holds one `submit` that waits for a disk, up to a second with `appendfsync everysec`."""
 
 
 @dataclass
@@ -62,10 +65,12 @@ class ProducerServices:
     clock: Clock
     found_bindings: FoundBindingsDesk
     resolutions: Resolutions
+    durable: DurableOpening
 
     async def aclose(self) -> None:
         """Close connections."""
         await self.endings.aclose()
+        await self.durable.aclose()
         await self.redis.aclose()
         self.executor.shutdown(wait=False)
 
@@ -126,12 +131,27 @@ def build_producer(settings: Settings, app: Celery, clock: Clock | None = None) 
     publisher = Publisher(app)
     # One thread: kombu's producers are blocking, and the order of publication is then that of submission.
     executor = ThreadPoolExecutor(1, thread_name_prefix="axn-publish")
-    intake = Intake(build_acceptance(settings, clock), ledger, publisher, executor)
+    durable = _durable_opening(settings, ledger)
+    intake = Intake(build_acceptance(settings, clock), ledger, durable, publisher, executor)
     found_bindings = FoundBindingsDesk(ledger, clock, settings.lease_ms)
     return ProducerServices(
         settings, redis, ledger, intake, Endings(redis, ledger), publisher, executor, clock, found_bindings,
-        Resolutions(ledger, found_bindings, Audit(redis), clock, settings.lease_ms),
+        Resolutions(ledger, found_bindings, Audit(redis), clock, settings.lease_ms), durable,
     )  # fmt: skip
+
+
+def _durable_opening(settings: Settings, ledger: Ledger) -> DurableOpening:
+    timeout_ms = duration_ms(settings.durability_timeout)
+    return DurableOpening(
+        connect(
+            settings.redis_url,
+            timeout_ms=duration_ms(settings.redis_timeout) + timeout_ms,
+            connections=_WAITING_CONNECTIONS,
+        ),
+        ledger,
+        replicas=settings.durability_replicas,
+        timeout_ms=timeout_ms,
+    )
 
 
 def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) -> WorkerServices:

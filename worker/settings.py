@@ -25,6 +25,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from worker.domain.durability import Durability
 from worker.domain.durations import Duration, duration_ms
 from worker.domain.job import DoubtProbe
 from worker.errors import SettingsError
@@ -107,6 +108,14 @@ class Settings(BaseSettings):
     redis_url: str = Field("redis://127.0.0.1:6379/0", description="the ledger: redis://, rediss:// or unix://")
     broker_url: str = Field("", description="Celery's broker; default: the ledger's server, next database")
     redis_timeout: Duration = Field(timedelta(seconds=2), description="longest wait for one Redis command")
+    durability: Durability = Field(
+        Durability.ACCEPTED,
+        description="what `submit` waits for: accepted (Redis has the job), fsynced (its disk has) or replicated",
+    )
+    durability_replicas: PositiveInt = Field(1, description="replicas that must hold a job for replicated")
+    durability_timeout: Duration = Field(
+        timedelta(seconds=2), description="longest wait for fsynced or replicated; past it the job is filed unconfirmed"
+    )
 
     credentials: Literal["static", "chain"] = Field(
         "static",
@@ -222,6 +231,13 @@ class Settings(BaseSettings):
         if not usable:
             raise ValueError("must be redis://host:port/0, rediss://… or unix:///path?db=0, the database a number")
         return url
+
+    @field_validator("durability_timeout")
+    @classmethod
+    def _durability_timeout_ends(cls, timeout: timedelta) -> timedelta:
+        if duration_ms(timeout) < 1:
+            raise ValueError("must be at least 1ms: Redis takes 0 for ever")
+        return timeout
 
     @field_validator("http_proxy")
     @classmethod

@@ -21,6 +21,7 @@ from worker.domain.job_ids import job_id_for_key
 from worker.errors import IdempotencyConflictError, InvalidRequestError, LedgerUnavailableError
 from worker.intake.acceptance import Acceptance, AcceptanceRules
 from worker.intake.intake import Intake
+from worker.ledger.durable import DurableOpening
 from worker.ledger.keys import job_keys
 from worker.ledger.ledger import Ledger
 from worker.ledger.timetable import Timetable
@@ -30,6 +31,7 @@ from worker.redis_scripts import connect
 A = "15012345678"
 MINIMUM: dict[str, Any] = {"phone_no_a": A, "expires_in": "2h"}
 FIRST_LOOK_MS = 10_000
+DURABILITY_TIMEOUT_MS = 500
 
 
 class RecordingPublisher:
@@ -60,7 +62,8 @@ def executor() -> Iterator[ThreadPoolExecutor]:
 def intake_on(redis: Redis, publisher: RecordingPublisher, executor: ThreadPoolExecutor) -> Intake:
     rules = AcceptanceRules("FC1", timedelta(seconds=60), ReceiverRules())
     ledger = Ledger(redis, result_ttl_ms=60_000, first_look_ms=FIRST_LOOK_MS)
-    return Intake(Acceptance(rules, SystemClock()), ledger, cast("Publisher", publisher), executor)
+    durable = DurableOpening(redis, ledger, replicas=1, timeout_ms=DURABILITY_TIMEOUT_MS)
+    return Intake(Acceptance(rules, SystemClock()), ledger, durable, cast("Publisher", publisher), executor)
 
 
 @pytest.fixture

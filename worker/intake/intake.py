@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 from worker.domain.bind_request import BindRequest
 from worker.domain.callback_url import check_callback_url
+from worker.domain.durability import Durability
 from worker.domain.job import Lane
 from worker.domain.job_ids import job_id_for_key
-from worker.errors import FieldFault, IdempotencyConflictError, InvalidRequestError
+from worker.errors import DurabilityUnconfirmedError, FieldFault, IdempotencyConflictError, InvalidRequestError
 from worker.intake.acceptance import Acceptance
+from worker.ledger.durable import DurableOpening
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import NewJob
 from worker.publisher import Publisher
@@ -40,41 +42,61 @@ class Submitted:
 class Intake:
     """The producers' door."""
 
-    def __init__(self, acceptance: Acceptance, ledger: Ledger, publisher: Publisher, executor: Executor) -> None:
+    def __init__(
+        self,
+        acceptance: Acceptance,
+        ledger: Ledger,
+        durable: DurableOpening,
+        publisher: Publisher,
+        executor: Executor,
+    ) -> None:
         self.acceptance = acceptance
         self._ledger = ledger
+        self._durable = durable
         self._publisher = publisher
         self._executor = executor
 
-    async def submit(self, request: BindRequest) -> str:
+    async def submit(self, request: BindRequest, durability: Durability = Durability.ACCEPTED) -> str:
         """File one request and publish its id.
 
         Returns:
-            The job's id. The job is stored when this returns.
+            The job's id. The job is stored, as durably as asked, when this returns.
 
         Raises:
             InvalidRequestError: it breaks a rule; nothing was stored.
             IdempotencyConflictError: its key stands for another request.
+            DurabilityUnavailableError: the server cannot give that durability; nothing was stored.
+            DurabilityUnconfirmedError: the job is stored and published; its durability was not confirmed in time.
             LedgerUnavailableError: Redis did not answer.
         """
         job = self.acceptance.job_of(request)
+        await self._durable.check(durability)
         reached("producer.accepting", job.job_id)
-        if filed_at_ms := await self._ledger.open(job):
+        filed_at_ms, shortfall = await self._open(job, durability)
+        if filed_at_ms:
             reached("producer.filed", job.job_id)
             await self._publish(job.lane, [job.job_id], filed_at_ms)
             reached("producer.published", job.job_id)
+        if shortfall:
+            raise DurabilityUnconfirmedError(durability.value, [job.job_id], shortfall)
         return job.job_id
 
-    async def submit_many(self, requests: Sequence[BindRequest]) -> list[Submitted]:
+    async def submit_many(
+        self, requests: Sequence[BindRequest], durability: Durability = Durability.ACCEPTED
+    ) -> list[Submitted]:
         """File many requests in one pipeline and publish their ids, at most 100 a message.
 
         Raises:
             InvalidRequestError: one breaks a rule; faults are named `[index].field`; nothing was stored.
+            DurabilityUnavailableError: the server cannot give that durability; nothing was stored.
+            DurabilityUnconfirmedError: all are stored and published but those in conflict; their durability was not
+                confirmed in time.
             LedgerUnavailableError: Redis did not answer; with idempotency keys it is safe to submit all again.
         """
         jobs = self._all_jobs(requests)
+        await self._durable.check(durability)
         reached("producer.accepting")
-        answers = await self._ledger.open_many(jobs)
+        answers, shortfall = await self._open_many(jobs, durability)
         reached("producer.filed")
         new: dict[Lane, list[str]] = defaultdict(list)
         filed_at_ms = 0
@@ -85,7 +107,26 @@ class Intake:
         for lane, ids in new.items():
             await self._publish(lane, ids, filed_at_ms)
         reached("producer.published")
-        return [_submitted(job, answer) for job, answer in zip(jobs, answers, strict=True)]
+        many = [_submitted(job, answer) for job, answer in zip(jobs, answers, strict=True)]
+        filed = [one.job_id for one in many if not one.conflict]
+        if shortfall and filed:
+            raise DurabilityUnconfirmedError(durability.value, filed, shortfall)
+        return many
+
+    async def _open(self, job: NewJob, durability: Durability) -> tuple[int, str]:
+        if durability is Durability.ACCEPTED:
+            return await self._ledger.open(job), ""
+        (answer,), shortfall = await self._durable.open_many([job], durability)
+        if isinstance(answer, IdempotencyConflictError):
+            raise answer
+        return answer, shortfall
+
+    async def _open_many(
+        self, jobs: list[NewJob], durability: Durability
+    ) -> tuple[list[int | IdempotencyConflictError], str]:
+        if durability is Durability.ACCEPTED:
+            return await self._ledger.open_many(jobs), ""
+        return await self._durable.open_many(jobs, durability)
 
     def _all_jobs(self, requests: Sequence[BindRequest]) -> list[NewJob]:
         jobs, faults = [], []

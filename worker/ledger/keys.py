@@ -60,6 +60,11 @@ def job_keys(job_id: str) -> JobKeys:
     )
 
 
+def durability_marker_key(job_id: str) -> str:
+    """A key of the job's partition that means nothing: see `worker.ledger.durable`."""
+    return f"{VERSION}:{partition_tag(partition_of(job_id))}:durability"
+
+
 def callback_key(webhook_id: str) -> str:
     """Hash of one callback that is not delivered yet, in its job's partition."""
     return f"{VERSION}:{partition_tag(partition_of(job_of_webhook(webhook_id)))}:callback:{webhook_id}"

@@ -3,8 +3,10 @@
 import dataclasses
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 from redis.exceptions import RedisError
 
 from worker.domain.job import Job, JobState, Lane, Orphan
@@ -58,7 +60,7 @@ class Ledger:
         try:
             status, _, now_ms = await self._open(*self._open_arguments(job))
         except (RedisError, OSError) as failure:
-            raise LedgerUnavailableError(_unavailable(failure)) from failure
+            raise unavailable(failure) from failure
         if status == _CONFLICT:
             raise IdempotencyConflictError(job.job_id)
         return int(now_ms) if status else 0
@@ -71,12 +73,23 @@ class Ledger:
         """
         pipeline = self._redis.pipeline(transaction=False)
         for job in jobs:
-            keys, arguments = self._open_arguments(job)
-            await self._open(keys, arguments, client=pipeline)
+            await self.queue_opening(pipeline, job)
         try:
-            replies = await pipeline.execute()
+            return self.opening_answers(jobs, await pipeline.execute())
         except (RedisError, OSError) as failure:
-            raise LedgerUnavailableError(_unavailable(failure)) from failure
+            raise unavailable(failure) from failure
+
+    async def queue_opening(self, pipeline: Pipeline, job: NewJob) -> None:
+        """Put the filing of a job into a pipeline."""
+        keys, arguments = self._open_arguments(job)
+        await self._open(keys, arguments, client=pipeline)
+
+    @staticmethod
+    def opening_answers(jobs: Sequence[NewJob], replies: Sequence[Any]) -> list[int | IdempotencyConflictError]:
+        """Read the replies to queued filings; an error among them is raised."""
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
         return [
             IdempotencyConflictError(job.job_id) if reply[0] == _CONFLICT else int(reply[2]) if reply[0] else 0
             for job, reply in zip(jobs, replies, strict=True)
@@ -213,7 +226,7 @@ class Ledger:
         try:
             record: dict[str, str] = await self._redis.hgetall(job_keys(job_id).job)  # type: ignore[assignment, unused-ignore]
         except (RedisError, OSError) as failure:
-            raise LedgerUnavailableError(_unavailable(failure)) from failure
+            raise unavailable(failure) from failure
         if not record:
             raise JobNotFoundError(job_id)
         return job_from_record(job_id, record)
@@ -225,5 +238,8 @@ def _callback_head(callback: OwedCallback | None) -> tuple[str, int]:
     return member_of(Lane.CALLBACK, callback.webhook_id), callback.first_look_ms
 
 
-def _unavailable(failure: Exception) -> str:
-    return f"the ledger's Redis did not answer ({type(failure).__name__}); check AXN_REDIS_URL and the server"
+def unavailable(failure: Exception) -> LedgerUnavailableError:
+    """The error that tells a caller of a failure between this process and Redis."""
+    return LedgerUnavailableError(
+        f"the ledger's Redis did not answer ({type(failure).__name__}); check AXN_REDIS_URL and the server"
+    )
