@@ -19,6 +19,7 @@ from tests.chaos.system import clean_environment
 DEFAULT_JOBS = 21_000
 _INTERRUPTED, _BROKEN, _BAD_INPUT = 130, 1, 2
 _AT_A_TIME = 2
+_NARROWEST = 120
 _progress = Console(stderr=True)
 
 
@@ -49,7 +50,7 @@ def chaos(
     if json_out:
         typer.echo(json.dumps(as_json(results, seed)))
     else:
-        print_table(results, Console())
+        print_table(results, Console(width=max(_NARROWEST, Console().width)))
     raise typer.Exit(0 if all(result.is_good for result in results) else _BROKEN)
 
 

@@ -26,6 +26,8 @@ from tests.chaos.histories import (
 )
 
 RECORDING_LAG_MS = 2_000
+_DIES_WITHIN_MS = 5_000
+_BEFORE_SETTLING = ("attempt.claimed", "attempt.answered")
 _KNOWN_NOT_DONE = ("closed", "unsent")
 LOST, DOUBLED, WRONG, SLOW, FAULT = "lost", "doubled", "wrong", "slow", "fault"
 
@@ -229,13 +231,18 @@ class FenceCheck:
         )
 
     def _may_be_unwitnessed(self, earlier: _Sending, later: _Sending, steps: list[Step]) -> bool:
-        """Whether an owner in between was killed after its last step: it may have settled without writing it down."""
-        fences = range(earlier.claim.fence, later.claim.fence)
-        settled_fences = {step.fence for step in steps if step.step == "attempt.settled"}
+        """Whether an owner in between was killed when it may have settled without writing it down.
+
+        Not one whose last step was to send: it had no answer to settle.
+        """
+        last_of: dict[int, Step] = {}
+        for step in sorted(steps, key=lambda step: step.at_ns):
+            if earlier.claim.fence <= step.fence < later.claim.fence:
+                last_of[step.fence] = step
         return any(
-            step.pid in self._death_ns and step.fence not in settled_fences
-            for step in steps
-            if step.step in ("attempt.answered", "attempt.claimed") and step.fence in fences
+            last.step in _BEFORE_SETTLING
+            and 0 <= self._death_ns.get(last.pid, 0) - last.at_ns <= _DIES_WITHIN_MS * NS_PER_MS
+            for last in last_of.values()
         )
 
     def _surely_before(self, one: Step, other: Step) -> bool:

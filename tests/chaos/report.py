@@ -18,7 +18,7 @@ _PACKAGES = ("celery", "kombu", "redis", "aiohttp", "httpx")
 
 def print_table(results: Sequence[CellResult], console: Console) -> None:
     """The table, then what went wrong."""
-    table = Table(title="chaos", caption="control: plain Celery, where lost or doubled jobs must be found", padding=(0, 0))
+    table = Table(title="chaos", caption="control: plain Celery, where lost or doubled jobs must be found")
     table.add_column("cell", no_wrap=True)
     table.add_column("fault", overflow="ellipsis", no_wrap=True)
     for name in ("runs", "jobs", "lost", "doubled", "wrong", "slow", "in doubt", "p99 s", "max s", ""):

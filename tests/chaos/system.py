@@ -182,6 +182,16 @@ class ChaosSystem:
         await worker.start()
         return worker
 
+    async def retire_worker(self, name: str) -> None:
+        """End a worker for good; what it wrote down still counts."""
+        worker = self.workers.pop(name)
+        await worker.end()
+        self.others.append(worker)
+
+    async def delete_record(self, job_id: str) -> None:
+        """Take a job out of the ledger behind the engine's back."""
+        await self.ledger.delete(job_keys(job_id).job)
+
     async def start_producer(self, plan: Plan, name: str, **first_env: str) -> Kept:
         """A producer of this plan; it starts again until every order is accepted or refused."""
         plan_path = self.folder / "producers" / f"{name}.plan"

@@ -1,7 +1,6 @@
 """B: Redis dies, hangs, refuses, forgets; the way to it breaks."""
 
 import asyncio
-import signal
 
 from redis.exceptions import RedisError
 
@@ -152,4 +151,3 @@ CELLS = (
     ),
     Cell("B6", "the broker's data lost", broker_forgets, runs=2),
 )  # fmt: skip
-_ = signal
