@@ -11,12 +11,16 @@ import typer
 import uvloop
 from rich.console import Console
 
-from tests.chaos.bench import Cell, CellResult, play
+from tests.chaos.bench import CellResult, play
+from tests.chaos.cells.control import ID as CONTROL
+from tests.chaos.cells.control import TITLE as CONTROL_TITLE
+from tests.chaos.cells.control import play_control
 from tests.chaos.cells.registry import CELLS
 from tests.chaos.report import as_json, print_table
 from tests.chaos.system import clean_environment
 
 DEFAULT_JOBS = 21_000
+_CONTROL_JOBS = 240
 _INTERRUPTED, _BROKEN, _BAD_INPUT = 130, 1, 2
 _AT_A_TIME = 2
 _NARROWEST = 120
@@ -42,6 +46,7 @@ def chaos(
     if only_list:
         for cell in CELLS.values():
             typer.echo(f"{cell.id:8} {cell.title}")
+        typer.echo(f"{CONTROL:8} {CONTROL_TITLE}")
         return
     chosen = _chosen(cells)
     seed = seed or secrets.randbelow(10**6) + 1
@@ -54,29 +59,34 @@ def chaos(
     raise typer.Exit(0 if all(result.is_good for result in results) else _BROKEN)
 
 
-def _chosen(cells: str) -> list[Cell]:
-    names = [name.strip() for name in cells.split(",") if name.strip()] or list(CELLS)
-    unknown = [name for name in names if name not in CELLS]
+def _chosen(cells: str) -> list[str]:
+    known = [*CELLS, CONTROL]
+    names = [name.strip() for name in cells.split(",") if name.strip()] or known
+    unknown = [name for name in names if name not in known]
     if unknown:
-        typer.echo(f"--cells: {unknown[0]} is not one of {', '.join(CELLS)}", err=True)
+        typer.echo(f"--cells: {unknown[0]} is not one of {', '.join(known)}", err=True)
         raise typer.Exit(_BAD_INPUT)
-    return [CELLS[name] for name in names]
+    return list(dict.fromkeys(names))
 
 
-async def _play_all(cells: Sequence[Cell], *, seed: int, jobs: int, at_a_time: int, keep: bool) -> list[CellResult]:
-    weights = sum(cell.weight * cell.runs for cell in cells)
+async def _play_all(names: Sequence[str], *, seed: int, jobs: int, at_a_time: int, keep: bool) -> list[CellResult]:
+    weights = sum(cell.weight * cell.runs for cell in map(CELLS.get, names) if cell)
     hands = asyncio.Semaphore(at_a_time)
 
-    async def one(cell: Cell) -> CellResult:
+    async def one(name: str) -> CellResult:
         async with hands:
-            share = round(jobs * cell.weight * cell.runs / weights)
-            result = await play(cell, seed=seed, jobs=share, tell=_progress.print, keeps_folder=keep)
-            end = "good" if result.is_good else f"BROKEN: {len(result.violations)} violations"
-            _progress.print(f"{cell.id}: {result.jobs} jobs in {result.seconds:.0f} s, {end}")
+            if name == CONTROL:
+                result = await play_control(jobs=_CONTROL_JOBS, tell=_progress.print, keeps_folder=keep)
+            else:
+                cell = CELLS[name]
+                share = round(jobs * cell.weight * cell.runs / weights)
+                result = await play(cell, seed=seed, jobs=share, tell=_progress.print, keeps_folder=keep)
+            end = "as promised" if result.is_good else f"BROKEN: {len(result.violations)} violations"
+            _progress.print(f"{result.id}: {result.jobs} jobs in {result.seconds:.0f} s, {end}")
             return result
 
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(cell)) for cell in cells]
+        tasks = [group.create_task(one(name)) for name in names]
     return [task.result() for task in tasks]
 
 

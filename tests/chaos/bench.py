@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.chaos.checker import FAULT, LOST, WRONG, Evidence, Verdict, Violation, check, percentile
+from tests.chaos.checker import DIED, FAULT, LOST, WRONG, Evidence, Verdict, Violation, check, percentile
 from tests.chaos.histories import (
     ORDINARY_ENDS,
     Death,
@@ -260,6 +260,8 @@ class Bench:
     def _note_refusals(self, history: ProducerHistory) -> None:
         for order, error in history.refused.items():
             self.blame("I1", WRONG, f"order {order} was refused: {error}")
+        for error in history.unforeseen:
+            self.blame("X2", WRONG, f"submitting raised {error} in run {self.runs}, which no caller is told to expect")
 
     def _submissions(
         self,
@@ -297,7 +299,7 @@ class Bench:
         for kept in self.system.processes:
             for life in kept.lives:
                 if life.ended_ns and not life.is_end_wanted:
-                    self.blame("X1", WRONG, f"{kept.name} ended by itself: {life.how or 'before it was ready'}")
+                    self.blame("X1", DIED, f"{kept.name} ended by itself: {life.how or 'before it was ready'}")
 
 
 def _unix_ms() -> int:

@@ -29,7 +29,10 @@ RECORDING_LAG_MS = 2_000
 _DIES_WITHIN_MS = 5_000
 _BEFORE_SETTLING = ("attempt.claimed", "attempt.answered")
 _KNOWN_NOT_DONE = ("closed", "unsent")
-LOST, DOUBLED, WRONG, SLOW, FAULT = "lost", "doubled", "wrong", "slow", "fault"
+LOST, DOUBLED, WRONG, SLOW = "lost", "doubled", "wrong", "slow"
+DIED, FAULT = "died", "fault"
+"""Seen by the harness: a process ended by itself; a fault that was to happen did not."""
+KINDS = (LOST, DOUBLED, WRONG, SLOW, DIED, FAULT)
 
 
 @dataclass(frozen=True, slots=True)

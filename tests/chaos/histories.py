@@ -134,19 +134,19 @@ def _step(event: dict[str, Any]) -> Step | None:
 
 @dataclass(frozen=True, slots=True)
 class ProducerHistory:
-    """What a producer was told. `refused` maps orders to the error's name."""
+    """What a producer was told. `refused` maps orders to the error's name, `unforeseen` holds undocumented errors'."""
 
     accepted: dict[str, tuple[str, int]]
     refused: dict[str, str]
     unknown: int
-    invoked: frozenset[str]
+    unforeseen: frozenset[str]
 
 
 def read_producer(path: Path) -> ProducerHistory:
     """Read one producer's file, of all its lives."""
     accepted: dict[str, tuple[str, int]] = {}
     refused: dict[str, str] = {}
-    invoked: set[str] = set()
+    unforeseen: set[str] = set()
     unknown = 0
     for event in _lines(path):
         match event["event"]:
@@ -156,9 +156,9 @@ def read_producer(path: Path) -> ProducerHistory:
                 refused[event["order"]] = event["error"]
             case "info":
                 unknown += 1
-            case "invoke":
-                invoked.add(event["order"])
-    return ProducerHistory(accepted, refused, unknown, frozenset(invoked))
+                if not event.get("is_foreseen", True):
+                    unforeseen.add(event["error"])
+    return ProducerHistory(accepted, refused, unknown, frozenset(unforeseen))
 
 
 def _lines(path: Path) -> Iterable[dict[str, Any]]:

@@ -91,6 +91,9 @@ class Producer:
         except AxnError as unknown:
             self._write_all("info", orders, unknown)
             return False
+        except Exception as unforeseen:  # noqa: BLE001 - an error that no caller is told to expect; the checker tells it
+            self._write_all("info", orders, unforeseen, is_foreseen=False)
+            return False
         for order, answer in zip(orders, answers, strict=True):
             if isinstance(answer, str):
                 self._history.write("ok", order.order, job_id=answer)
@@ -104,9 +107,9 @@ class Producer:
             return [await submit_async(requests[0])]
         return [row.conflict or row.job_id for row in await submit_many_async(requests)]
 
-    def _write_all(self, event: str, orders: Iterable[Order], error: Exception) -> None:
+    def _write_all(self, event: str, orders: Iterable[Order], error: Exception, *, is_foreseen: bool = True) -> None:
         for order in orders:
-            self._history.write(event, order.order, error=type(error).__name__)
+            self._history.write(event, order.order, error=type(error).__name__, is_foreseen=is_foreseen)
 
 
 def main() -> None:

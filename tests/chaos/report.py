@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.chaos.bench import CellResult
+from tests.chaos.checker import KINDS
 from worker import __version__
 from worker.domain.masking import mask_text
 
@@ -21,7 +22,7 @@ def print_table(results: Sequence[CellResult], console: Console) -> None:
     table = Table(title="chaos", caption="control: plain Celery, where lost or doubled jobs must be found")
     table.add_column("cell", no_wrap=True)
     table.add_column("fault", overflow="ellipsis", no_wrap=True)
-    for name in ("runs", "jobs", "lost", "doubled", "wrong", "slow", "in doubt", "p99 s", "max s", ""):
+    for name in ("runs", "jobs", *KINDS, "in doubt", "p99 s", "max s", ""):
         table.add_column(name, justify="right", no_wrap=True)
     for result in results:
         table.add_row(*_row(result), style="" if result.is_good else "red")
@@ -58,7 +59,7 @@ def _as_dict(result: CellResult) -> dict[str, Any]:
         "good": result.is_good,
         "runs": result.runs,
         "jobs": result.jobs,
-        **{kind: result.count(kind) for kind in ("lost", "doubled", "wrong", "slow", "fault")},
+        **{kind: result.count(kind) for kind in KINDS},
         "states": dict(result.verdict.states),
         "unwitnessed": result.verdict.unwitnessed,
         "p99_recovery_s": result.p99_recovery_s,
@@ -70,7 +71,7 @@ def _as_dict(result: CellResult) -> dict[str, Any]:
 
 
 def _row(result: CellResult) -> list[str]:
-    counts = [str(result.count(kind)) for kind in ("lost", "doubled", "wrong", "slow")]
+    counts = [str(result.count(kind)) for kind in KINDS]
     return [
         result.id,
         result.title,
@@ -85,7 +86,7 @@ def _row(result: CellResult) -> list[str]:
 
 
 def _sum_row(results: Sequence[CellResult]) -> list[str]:
-    counts = [str(sum(result.count(kind) for result in results)) for kind in ("lost", "doubled", "wrong", "slow")]
+    counts = [str(sum(result.count(kind) for result in results)) for kind in KINDS]
     return [
         "all",
         "",
