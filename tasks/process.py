@@ -1,14 +1,23 @@
 """This worker process's services: made when Celery starts the process, ended when it stops."""
 
+import logging
 from typing import Any
 
-from celery.signals import worker_init, worker_process_init, worker_process_shutdown, worker_ready, worker_shutdown
+from celery.signals import (
+    after_setup_logger,
+    after_setup_task_logger,
+    worker_init,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_ready,
+    worker_shutdown,
+)
 
 from worker import __version__
 from worker.app import app
 from worker.bootstrap import WorkerServices, build_worker, check_worker_settings
 from worker.errors import SettingsError
-from worker.reporting import set_up_sentry
+from worker.reporting import mask_handlers, set_up_sentry
 from worker.runtime import OnePerProcess, Runtime
 from worker.settings import Settings, load_settings
 
@@ -64,6 +73,12 @@ def _stop(**_: Any) -> None:
         process.end()
 
 
+def _mask(logger: logging.Logger, **_: Any) -> None:
+    mask_handlers(logger)
+
+
+after_setup_logger.connect(_mask, weak=False)
+after_setup_task_logger.connect(_mask, weak=False)
 worker_init.connect(_check, weak=False)
 worker_ready.connect(_start_and_tell, weak=False)
 worker_process_init.connect(_start, weak=False)

@@ -1,7 +1,7 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -12,7 +12,7 @@ from worker.clock import SystemClock
 from worker.domain.job import Lane
 from worker.ledger.keys import job_keys, member_of, webhook_id_of
 from worker.ledger.timetable import Timetable
-from worker.publisher import Publisher
+from worker.publisher import Announcer
 from worker.ticker import Ticker
 
 
@@ -66,8 +66,7 @@ def ticker_of(
     return Ticker(
         timetable or Timetable(redis, next_look_ms=5_000, most_per_partition=50),
         ledger_of(redis),
-        cast(Publisher, publisher),
-        executor=executor,
+        Announcer(publisher, executor, clock=SystemClock()),
         tick_ms=500,
         clock=HurriedClock(),
     )

@@ -29,7 +29,7 @@ from worker.pace.pace import Pace, ProbeRules, account_of
 from worker.provider.client import ProviderClient
 from worker.provider.credentials import ChainCredentials, CredentialsSource, StaticCredentials, official_chain
 from worker.provider.requests import Credentials
-from worker.publisher import Publisher
+from worker.publisher import Announcer, Publisher
 from worker.redis_scripts import connect
 from worker.settings import Settings
 from worker.ticker import Ticker
@@ -49,7 +49,7 @@ class ProducerServices:
     ledger: Ledger
     intake: Intake
     endings: Endings
-    publisher: Publisher
+    announcer: Announcer
     executor: ThreadPoolExecutor
     clock: Clock
 
@@ -103,11 +103,10 @@ def build_producer(settings: Settings, app: Celery, clock: Clock | None = None) 
     ledger = Ledger(
         redis, result_ttl_ms=duration_ms(settings.result_ttl), first_look_ms=duration_ms(settings.first_look)
     )
-    publisher = Publisher(app)
-    # One thread: kombu's producers are blocking, and the order of publication is then that of submission.
     executor = ThreadPoolExecutor(1, thread_name_prefix="axn-publish")
-    intake = Intake(build_acceptance(settings, clock), ledger, publisher, executor)
-    return ProducerServices(settings, redis, ledger, intake, Endings(redis, ledger), publisher, executor, clock)
+    announcer = Announcer(Publisher(app), executor, clock=clock)
+    intake = Intake(build_acceptance(settings, clock), ledger, announcer)
+    return ProducerServices(settings, redis, ledger, intake, Endings(redis, ledger), announcer, executor, clock)
 
 
 def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) -> WorkerServices:
@@ -262,8 +261,7 @@ def _ticker(settings: Settings, producer: ProducerServices) -> Ticker:
     return Ticker(
         timetable,
         producer.ledger,
-        producer.publisher,
-        executor=producer.executor,
+        producer.announcer,
         tick_ms=duration_ms(settings.tick),
         heartbeat_file=settings.heartbeat_file,
         clock=producer.clock,

@@ -1,11 +1,9 @@
 """Publishes again what the timetable says is due: backoffs, lost messages, dead workers' jobs, callbacks."""
 
-import asyncio
 import logging
 import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from pathlib import Path
 
 from redis.exceptions import RedisError
@@ -14,7 +12,7 @@ from worker.clock import Clock
 from worker.domain.job import JobState, Lane
 from worker.ledger.ledger import Ledger
 from worker.ledger.timetable import Timetable
-from worker.publisher import Publisher
+from worker.publisher import Announcer
 from worker.steps import reached
 
 _log = logging.getLogger(__name__)
@@ -27,9 +25,8 @@ class Ticker:
         self,
         timetable: Timetable,
         ledger: Ledger,
-        publisher: Publisher,
+        announcer: Announcer,
         *,
-        executor: Executor,
         tick_ms: int,
         clock: Clock,
         heartbeat_file: str = "",
@@ -37,8 +34,7 @@ class Ticker:
     ) -> None:
         self._timetable = timetable
         self._ledger = ledger
-        self._publisher = publisher
-        self._executor = executor
+        self._announcer = announcer
         self._tick_ms = tick_ms
         self._clock = clock
         self._heartbeat_file = heartbeat_file
@@ -70,7 +66,7 @@ class Ticker:
         published = 0
         for lane, ids in due.items():
             wanted = ids if lane is Lane.CALLBACK else await self._not_queued_already(lane, ids)
-            if wanted and await self._blocking(self._publisher.publish, lane, wanted):
+            if wanted and await self._announcer.publish(lane, wanted):
                 published += len(wanted)
         reached("tick.published")
         return published
@@ -78,9 +74,6 @@ class Ticker:
     async def _not_queued_already(self, lane: Lane, job_ids: Sequence[str]) -> list[str]:
         """Without the accepted jobs of a lane with a backlog: their messages are most likely still in it."""
         states = await self._ledger.states_of(list(job_ids))
-        if JobState.ACCEPTED not in states or not await self._blocking(self._publisher.backlog, lane):
+        if JobState.ACCEPTED not in states or not await self._announcer.backlog(lane):
             return list(job_ids)
         return [id_ for id_, state in zip(job_ids, states, strict=True) if state is not JobState.ACCEPTED]
-
-    async def _blocking(self, function: Callable[..., int], *arguments: object) -> int:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -24,7 +24,7 @@ from worker.intake.intake import Intake
 from worker.ledger.keys import job_keys
 from worker.ledger.ledger import Ledger
 from worker.ledger.timetable import Timetable
-from worker.publisher import Publisher
+from worker.publisher import Announcer
 from worker.redis_scripts import connect
 
 A = "15012345678"
@@ -63,7 +63,7 @@ def executor() -> Iterator[ThreadPoolExecutor]:
 def intake_on(redis: Redis, publisher: RecordingPublisher, executor: ThreadPoolExecutor) -> Intake:
     rules = AcceptanceRules("FC1", timedelta(seconds=60), ReceiverRules())
     ledger = Ledger(redis, result_ttl_ms=60_000, first_look_ms=FIRST_LOOK_MS)
-    return Intake(Acceptance(rules, SystemClock()), ledger, cast("Publisher", publisher), executor)
+    return Intake(Acceptance(rules, SystemClock()), ledger, Announcer(publisher, executor, clock=SystemClock()))
 
 
 @pytest.fixture

@@ -1,12 +1,10 @@
 """Files jobs in the ledger and publishes their ids. What is filed is accepted, whether or not the broker answers."""
 
-import asyncio
 import hashlib
 import json
 import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from worker.domain.bind_request import BindRequest
@@ -17,7 +15,7 @@ from worker.errors import FieldFault, IdempotencyConflictError, InvalidRequestEr
 from worker.intake.acceptance import Acceptance
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import NewJob
-from worker.publisher import Publisher
+from worker.publisher import Announcer
 from worker.steps import reached
 
 _log = logging.getLogger(__name__)
@@ -40,11 +38,10 @@ class Submitted:
 class Intake:
     """The producers' door."""
 
-    def __init__(self, acceptance: Acceptance, ledger: Ledger, publisher: Publisher, executor: Executor) -> None:
+    def __init__(self, acceptance: Acceptance, ledger: Ledger, announcer: Announcer) -> None:
         self.acceptance = acceptance
         self._ledger = ledger
-        self._publisher = publisher
-        self._executor = executor
+        self._announcer = announcer
 
     async def submit(self, request: BindRequest) -> str:
         """File one request and publish its id.
@@ -61,7 +58,7 @@ class Intake:
         reached("producer.accepting", job.job_id)
         if await self._ledger.open(job):
             reached("producer.filed", job.job_id)
-            await self._publish(job.lane, [job.job_id])
+            await self._announcer.publish(job.lane, [job.job_id])
             reached("producer.published", job.job_id)
         return job.job_id
 
@@ -81,7 +78,7 @@ class Intake:
             if answer is True:
                 new[job.lane].append(job.job_id)
         for lane, ids in new.items():
-            await self._publish(lane, ids)
+            await self._announcer.publish(lane, ids)
         reached("producer.published")
         return [_submitted(job, answer) for job, answer in zip(jobs, answers, strict=True)]
 
@@ -95,9 +92,6 @@ class Intake:
         if faults:
             raise InvalidRequestError(faults)
         return jobs
-
-    async def _publish(self, lane: Lane, ids: Sequence[str]) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._executor, self._publisher.publish, lane, ids)
 
     async def file_message(self, given: object, *, task_id: str) -> tuple[Lane, str] | None:
         """File a request that came as a Celery message, the task's id being its idempotency key.

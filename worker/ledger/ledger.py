@@ -1,10 +1,9 @@
 """The jobs' records in Redis: file, claim, settle, read. Each move is one atomic script."""
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from worker.domain.job import Job, JobState, Lane
-from worker.errors import IdempotencyConflictError, JobNotFoundError, LedgerUnavailableError
+from worker.errors import IdempotencyConflictError, JobNotFoundError
 from worker.ledger.keys import callback_key, job_keys, member_of
 from worker.ledger.records import (
     Claim,
@@ -15,6 +14,7 @@ from worker.ledger.records import (
     flatten,
     job_from_record,
 )
+from worker.redis_faults import asking
 from worker.redis_scripts import load_script
 
 _CONFLICT = -1
@@ -45,12 +45,10 @@ class Ledger:
 
         Raises:
             IdempotencyConflictError: its id stands for another request.
-            LedgerUnavailableError: Redis did not answer; the job may or may not be filed.
+            LedgerUnavailableError: says what is wrong with Redis; the job may or may not be filed.
         """
-        try:
+        async with asking(self._redis):
             status, _ = await self._open(*self._open_arguments(job))
-        except (RedisError, OSError) as failure:
-            raise LedgerUnavailableError(_unavailable(failure)) from failure
         if status == _CONFLICT:
             raise IdempotencyConflictError(job.job_id)
         return bool(status)
@@ -59,16 +57,13 @@ class Ledger:
         """File jobs in one pipeline; the answers stand in the jobs' order.
 
         Raises:
-            LedgerUnavailableError: Redis did not answer; any of the jobs may or may not be filed.
+            LedgerUnavailableError: says what is wrong with Redis; any of the jobs may or may not be filed.
         """
-        pipeline = self._redis.pipeline(transaction=False)
-        for job in jobs:
-            keys, arguments = self._open_arguments(job)
-            await self._open(keys, arguments, client=pipeline)
-        try:
+        async with asking(self._redis, is_one_call=False), self._redis.pipeline(transaction=False) as pipeline:
+            for job in jobs:
+                keys, arguments = self._open_arguments(job)
+                await self._open(keys, arguments, client=pipeline)
             replies = await pipeline.execute()
-        except (RedisError, OSError) as failure:
-            raise LedgerUnavailableError(_unavailable(failure)) from failure
         return [
             IdempotencyConflictError(job.job_id) if reply[0] == _CONFLICT else bool(reply[0])
             for job, reply in zip(jobs, replies, strict=True)
@@ -123,12 +118,10 @@ class Ledger:
 
         Raises:
             JobNotFoundError: there is none of this id.
-            LedgerUnavailableError: Redis did not answer.
+            LedgerUnavailableError: says what is wrong with Redis.
         """
-        try:
+        async with asking(self._redis):
             record: dict[str, str] = await self._redis.hgetall(job_keys(job_id).job)  # type: ignore[assignment, unused-ignore]
-        except (RedisError, OSError) as failure:
-            raise LedgerUnavailableError(_unavailable(failure)) from failure
         if not record:
             raise JobNotFoundError(job_id)
         return job_from_record(job_id, record)
@@ -145,7 +138,3 @@ def _callback_head(callback: OwedCallback | None) -> tuple[str, int]:
     if callback is None:
         return "", 0
     return member_of(Lane.CALLBACK, callback.webhook_id), callback.first_look_ms
-
-
-def _unavailable(failure: Exception) -> str:
-    return f"the ledger's Redis did not answer ({type(failure).__name__}); check AXN_REDIS_URL and the server"
