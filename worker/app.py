@@ -11,11 +11,12 @@ from worker.domain.job import Lane
 from worker.settings import Settings, load_settings
 
 _CONNECT_TIMEOUT_S = 2
-_SOCKET_TIMEOUT_S = 5
-"""Longer than a BRPOP waits (1 s). So long a broker that accepts and never answers holds a publish or a reconnect."""
-_HEALTH_CHECK_S = 3
-"""A BRPOP unanswered for 1 s and this long is given up, and looked at as often: a silent connection costs 7 s at most,
-51 s with kombu's default."""
+_SOCKET_TIMEOUT_S = 3
+"""Longer than a BRPOP waits (1 s). So long a broker that accepts and never answers holds a publish, an acknowledgement
+(they stop the consumer meanwhile) or a reconnect."""
+_HEALTH_CHECK_S = 2
+"""A BRPOP unanswered for 1 s and this long is given up, and looked at as often: a silent connection costs 5 s, or 8 s
+where an acknowledgement is lost first; with kombu's default 51 s."""
 _RESTORE_INTERVAL_S = 5
 """How often messages of dead workers are looked for, past their visibility timeout: kombu's defaults make it 100 s."""
 

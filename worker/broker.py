@@ -177,9 +177,10 @@ class Consumer(CeleryConsumer):
     def connect(self) -> Any:
         if time.monotonic() - self._connected_at_s < _SETTLED_AFTER_S:
             time.sleep(reconnect_pause_s())
-        connection: Any = super().connect()
-        self._connected_at_s = time.monotonic()
-        return connection
+        try:
+            return super().connect()
+        finally:
+            self._connected_at_s = time.monotonic()
 
     def create_task_handler(self, *arguments: Any, **options: Any) -> Callable[[Any], None]:
         handle: Callable[[Any], None] = super().create_task_handler(*arguments, **options)
