@@ -1,4 +1,5 @@
 import asyncio
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -132,6 +133,22 @@ async def test_what_the_broker_did_not_take_is_not_counted_and_stays_in_the_time
     timetable = Timetable(redis, next_look_ms=5_000, most_per_partition=50)
     assert await ticker_of(redis, publisher, executor, timetable).tick() == 0
     assert await timetable.size() == 1
+
+
+async def test_a_tick_ends_although_the_broker_hangs_and_its_jobs_stay_in_the_timetable(
+    redis: Redis, executor: ThreadPoolExecutor
+) -> None:
+    publisher, broker_is_back = FakePublisher(), threading.Event()
+    executor.submit(broker_is_back.wait, 10)  # what a publish that hangs does to its thread
+    job = await opened(ledger_of(redis))
+    await make_due(redis, job.job_id)
+    ticker = ticker_of(redis, publisher, executor)
+    ticker._announcer = Announcer(publisher, executor, clock=SystemClock(), longest_ms=50)
+    try:
+        assert await asyncio.wait_for(ticker.tick(), 5) == 0
+        assert await Timetable(redis, next_look_ms=5_000, most_per_partition=50).size() == 1
+    finally:
+        broker_is_back.set()
 
 
 @pytest.mark.parametrize("failure", [RedisConnectionError(), OSError(), ValueError("an entry nobody understands")])

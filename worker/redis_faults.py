@@ -34,6 +34,7 @@ _BY_WORDS = (
 )
 _SLOW = "did not answer in three tries of AXN_REDIS_TIMEOUT; it hangs or is overloaded, or the network loses packets"
 _AWAY = "cannot be reached; check AXN_REDIS_URL, and that the server runs"
+_DEEPEST_CAUSE = 5
 
 
 def redis_fault(failure: BaseException) -> str:
@@ -42,18 +43,27 @@ def redis_fault(failure: BaseException) -> str:
 
 
 def _predicate(failure: BaseException) -> str:
-    for kind, text in _BY_TYPE:
-        if isinstance(failure, kind):
-            return text
-    words = str(failure)
-    for marker, text in _BY_WORDS:
-        if marker in words:
-            return text
-    if isinstance(failure, exceptions.TimeoutError | TimeoutError):
+    chain = _with_its_causes(failure)
+    for one in chain:
+        for kind, text in _BY_TYPE:
+            if isinstance(one, kind):
+                return text
+        for marker, text in _BY_WORDS:
+            if marker in str(one):
+                return text
+    if any(isinstance(one, exceptions.TimeoutError | TimeoutError) for one in chain):
         return _SLOW
     if isinstance(failure, exceptions.ConnectionError | OSError):
         return _AWAY
     return f"refused a command ({type(failure).__name__}); check that it is Redis 7.0 or Valkey, and see its log"
+
+
+def _with_its_causes(failure: BaseException) -> list[BaseException]:
+    """On a unix socket redis-py wraps whatever a new connection meets into a plain ConnectionError."""
+    chain = [failure]
+    while len(chain) < _DEEPEST_CAUSE and (cause := chain[-1].__cause__ or chain[-1].__context__):
+        chain.append(cause)
+    return chain
 
 
 @asynccontextmanager

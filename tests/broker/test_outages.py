@@ -75,11 +75,11 @@ def test_a_worker_whose_redis_was_killed_works_again_soon_after_its_return(worke
     assert worker.is_running
 
 
-def test_a_worker_whose_connections_are_swallowed_silently_is_back_within_ten_seconds(worker: WorkerUnderTest) -> None:
+def test_a_worker_whose_connections_are_swallowed_silently_is_back_soon(worker: WorkerUnderTest) -> None:
     worker.does_a_job()
     worker.way.swallow_present_connections()
     producers.close()  # its connection to the broker is swallowed, too: only the worker's is of interest here
-    worker.does_a_job(within_s=10)
+    worker.does_a_job(within_s=15)  # of kombu's own settings it would take 51
     assert "BRPOP got no reply" in worker.log
 
 
@@ -118,13 +118,13 @@ def test_a_redis_that_was_read_only_is_worked_with_again_and_was_not_stormed(wor
                 worker.submit()
             wait_until(lambda: "read only replica" in worker.log)
             before = client.info("stats")["total_connections_received"]
-            time.sleep(3)
+            time.sleep(2)
             connections = client.info("stats")["total_connections_received"] - before
         finally:
             client.execute_command("REPLICAOF", "NO", "ONE")
     worker.does_a_job(within_s=10)
     assert worker.is_running
-    assert connections < 30
+    assert connections < 20
 
 
 def test_forgotten_scripts_are_loaded_again(worker: WorkerUnderTest) -> None:

@@ -149,7 +149,8 @@ def test_what_is_set_aside_is_bounded_in_number_size_and_time(
     redis_server: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(broker, "MOST_POISON_MESSAGES", 3)
-    with broker.Connection(redis_server.broker_url(3)) as connection, connection.channel() as channel:
+    with broker.Connection(redis_server.broker_url(3)) as connection, connection.channel() as made:
+        channel: Any = made
         for number in range(5):
             channel.set_aside("q", f"{number}" * 1_000_000, "why")
         kept = [json.loads(entry) for entry in channel.client.lrange(broker.POISON_KEY, 0, -1)]
