@@ -1,9 +1,18 @@
 """This worker process's services: made when Celery starts the process, ended when it stops."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
-from celery.signals import worker_init, worker_process_init, worker_process_shutdown, worker_ready, worker_shutdown
+from celery.signals import (
+    after_setup_logger,
+    after_setup_task_logger,
+    worker_init,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_ready,
+    worker_shutdown,
+)
 
 from tasks.stop_signals import StopSignals
 from worker import __version__
@@ -13,7 +22,7 @@ from worker.domain.durations import duration_ms
 from worker.domain.job import Lane
 from worker.errors import SettingsError
 from worker.ledger.server_check import log_redis_warnings
-from worker.reporting import set_up_sentry
+from worker.reporting import mask_handlers, set_up_sentry
 from worker.runtime import OnePerProcess, Runtime
 from worker.settings import Settings, load_settings
 
@@ -40,7 +49,7 @@ class WorkerProcess:
         attempts = self.services.attempts
         handed_back = self.runtime.run(attempts.work_on(lane, job_ids, published_at_ms=published_at_ms))
         if handed_back:
-            self.services.producer.publisher.publish(lane, handed_back, published_at_ms)
+            self.runtime.run(self.services.producer.announcer.publish(lane, handed_back, published_at_ms))
 
     def stop_claiming(self) -> None:
         """Begin nothing more, hand back what was not sent, and after the grace time what is still under way."""
@@ -87,6 +96,12 @@ def _stop(**_: Any) -> None:
         process.end()
 
 
+def _mask(logger: logging.Logger, **_: Any) -> None:
+    mask_handlers(logger)
+
+
+after_setup_logger.connect(_mask, weak=False)
+after_setup_task_logger.connect(_mask, weak=False)
 worker_init.connect(_check, weak=False)
 worker_ready.connect(_start_and_tell, weak=False)
 worker_process_init.connect(_start, weak=False)

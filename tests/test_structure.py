@@ -94,6 +94,12 @@ def test_every_script_says_its_keys_arguments_and_return() -> None:
         assert all(word in header for word in ("KEYS[1]", "ARGV[1]", "Returns")), script.name
 
 
+def test_every_script_has_been_judged_for_being_sent_twice() -> None:
+    judged = (ROOT / "docs/decisions/0004-every-redis-call-may-be-resent.md").read_text(encoding="utf-8")
+    for script in (ROOT / "worker").rglob("*.lua"):
+        assert f"| `{script.stem}` |" in judged
+
+
 def test_scripts_reach_redis_keys_only_through_keys() -> None:
     for script in (ROOT / "worker").rglob("*.lua"):
         for call in re.findall(r"redis\.call\('(\w+)', ([^,)]+)", script.read_text(encoding="utf-8")):

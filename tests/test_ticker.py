@@ -1,7 +1,8 @@
 import asyncio
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -13,7 +14,7 @@ from worker.domain.job import Lane
 from worker.ledger.keys import job_keys, member_of, webhook_id_of
 from worker.ledger.timetable import Due, Timetable
 from worker.progress import Progress
-from worker.publisher import Publisher
+from worker.publisher import Announcer
 from worker.ticker import Ticker
 
 
@@ -71,9 +72,8 @@ def ticker_of(
 ) -> Ticker:
     return Ticker(
         timetable or timetable_of(redis),
-        cast(Publisher, publisher),
+        Announcer(publisher, executor, clock=SystemClock()),
         progress=progress or Progress(),
-        executor=executor,
         tick_ms=500,
         clock=HurriedClock(),
     )
@@ -167,6 +167,22 @@ async def test_what_the_broker_did_not_take_is_not_counted_and_stays_in_the_time
     timetable = timetable_of(redis)
     assert await ticker_of(redis, publisher, executor, timetable).tick() == 0
     assert await timetable.size() == 1
+
+
+async def test_a_tick_ends_although_the_broker_hangs_and_its_jobs_stay_in_the_timetable(
+    redis: Redis, executor: ThreadPoolExecutor
+) -> None:
+    publisher, broker_is_back = FakePublisher(), threading.Event()
+    executor.submit(broker_is_back.wait, 10)  # what a publish that hangs does to its thread
+    job = await opened(ledger_of(redis))
+    await make_due(redis, job.job_id)
+    ticker = ticker_of(redis, publisher, executor)
+    ticker._announcer = Announcer(publisher, executor, clock=SystemClock(), longest_ms=50)
+    try:
+        assert await asyncio.wait_for(ticker.tick(), 5) == 0
+        assert await Timetable(redis, next_look_ms=5_000, most_per_partition=50).size() == 1
+    finally:
+        broker_is_back.set()
 
 
 @pytest.mark.parametrize("failure", [RedisConnectionError(), OSError(), ValueError("an entry nobody understands")])

@@ -10,12 +10,20 @@ from worker.domain.durations import duration_ms
 from worker.domain.job import Lane
 from worker.settings import Settings, load_settings
 
-_PUBLISH_TIMEOUT_S = 5
+_CONNECT_TIMEOUT_S = 2
+_SOCKET_TIMEOUT_S = 3
+"""Longer than a BRPOP waits (1 s). So long a broker that accepts and never answers holds a publish, an acknowledgement
+(they stop the consumer meanwhile) or a reconnect."""
+_HEALTH_CHECK_S = 2
+"""A BRPOP unanswered for 1 s and this long is given up, and looked at as often: a silent connection costs 5 s, or 8 s
+where an acknowledgement is lost first; with kombu's default 51 s."""
+_RESTORE_INTERVAL_S = 5
+"""How often messages of dead workers are looked for, past their visibility timeout: kombu's defaults make it 100 s."""
 
 
 def build_app(settings: Settings) -> Celery:
     """The application for these settings."""
-    app = Celery("axn", broker=settings.effective_broker_url, set_as_current=False)
+    app = Celery("axn", broker=settings.effective_broker_url, amqp="worker.broker:Amqp", set_as_current=False)
     visibility_s = max(600, 4 * duration_ms(settings.lease) // 1000)
     app.conf.update(
         imports=("tasks.jobs", "tasks.bind", "tasks.callbacks"),
@@ -32,6 +40,7 @@ def build_app(settings: Settings) -> Celery:
         task_acks_late=True,
         worker_prefetch_multiplier=1,
         worker_pool="threads",
+        worker_consumer="worker.broker:Consumer",
         worker_concurrency=settings.threads,
         worker_enable_remote_control=False,
         worker_send_task_events=False,
@@ -40,14 +49,21 @@ def build_app(settings: Settings) -> Celery:
         worker_soft_shutdown_timeout=duration_ms(settings.attempt_timeout) / 1000,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        broker_connection_timeout=_PUBLISH_TIMEOUT_S,
+        # A Redis that is full or read-only answers with errors that kombu counts against the channel. Left alone they
+        # end the worker.
+        broker_channel_error_retry=True,
+        broker_connection_timeout=_CONNECT_TIMEOUT_S,
         task_publish_retry=True,
         task_publish_retry_policy={"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.2},
         broker_transport_options={
             "visibility_timeout": visibility_s,
-            "socket_timeout": 30,
-            "socket_connect_timeout": _PUBLISH_TIMEOUT_S,
+            "unacked_restore_interval": _RESTORE_INTERVAL_S,
+            "unacked_restore_throttle": 1,
+            "socket_timeout": _SOCKET_TIMEOUT_S,
+            "socket_connect_timeout": _CONNECT_TIMEOUT_S,
             "socket_keepalive": True,
+            "health_check_interval": _HEALTH_CHECK_S,
+            "client_name": "axn-broker",
         },
     )
     return app

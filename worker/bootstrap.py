@@ -38,7 +38,7 @@ from worker.progress import Progress
 from worker.provider.client import ProviderClient
 from worker.provider.credentials import ChainCredentials, CredentialsSource, StaticCredentials, official_chain
 from worker.provider.requests import Credentials
-from worker.publisher import Publisher
+from worker.publisher import Announcer, Publisher
 from worker.redis_scripts import connect
 from worker.settings import Settings
 from worker.ticker import Ticker
@@ -60,7 +60,7 @@ class ProducerServices:
     ledger: Ledger
     intake: Intake
     endings: Endings
-    publisher: Publisher
+    announcer: Announcer
     executor: ThreadPoolExecutor
     clock: Clock
     found_bindings: FoundBindingsDesk
@@ -128,14 +128,13 @@ def build_producer(settings: Settings, app: Celery, clock: Clock | None = None) 
         first_look_ms=duration_ms(settings.first_look),
         rescues=settings.rescues,
     )
-    publisher = Publisher(app)
-    # One thread: kombu's producers are blocking, and the order of publication is then that of submission.
     executor = ThreadPoolExecutor(1, thread_name_prefix="axn-publish")
+    announcer = Announcer(Publisher(app), executor, clock=clock)
     durable = _durable_opening(settings, ledger)
-    intake = Intake(build_acceptance(settings, clock), ledger, durable, publisher, executor)
+    intake = Intake(build_acceptance(settings, clock), ledger, durable, announcer)
     found_bindings = FoundBindingsDesk(ledger, clock, settings.lease_ms)
     return ProducerServices(
-        settings, redis, ledger, intake, Endings(redis, ledger), publisher, executor, clock, found_bindings,
+        settings, redis, ledger, intake, Endings(redis, ledger), announcer, executor, clock, found_bindings,
         Resolutions(ledger, found_bindings, Audit(redis), clock, settings.lease_ms), durable,
     )  # fmt: skip
 
@@ -329,9 +328,8 @@ def _ticker(settings: Settings, producer: ProducerServices, progress: Progress) 
     )
     return Ticker(
         timetable,
-        producer.publisher,
+        producer.announcer,
         progress=progress,
-        executor=producer.executor,
         tick_ms=duration_ms(settings.tick),
         heartbeat_file=settings.heartbeat_file,
         clock=producer.clock,

@@ -17,6 +17,7 @@ from worker.domain.job import Job
 from worker.intake.intake import Submitted
 from worker.ledger import listing
 from worker.ledger.audit import AuditLine
+from worker.redis_faults import asking
 from worker.runtime import OnePerProcess, Runtime
 from worker.settings import load_settings
 
@@ -135,22 +136,33 @@ async def read_async(job_id: str) -> Job:
 
 def resolve_bound(job_id: str, *, phone_no_x: str, subs_id: str, by: str) -> Job:
     """See `worker.attempt.resolution.Resolutions.bound_as`."""
-    return _run(_producer.get().services.resolutions.bound_as(job_id, phone_no_x=phone_no_x, subs_id=subs_id, by=by))
+    services = _producer.get().services
+    return _run(_asking(services, services.resolutions.bound_as(job_id, phone_no_x=phone_no_x, subs_id=subs_id, by=by)))
 
 
 def resolve_not_bound(job_id: str, *, by: str) -> Job:
     """See `Resolutions.not_bound`."""
-    return _run(_producer.get().services.resolutions.not_bound(job_id, by=by))
+    services = _producer.get().services
+    return _run(_asking(services, services.resolutions.not_bound(job_id, by=by)))
 
 
 def resolve_rebind(job_id: str, *, is_surely_not_bound: bool, by: str) -> Job:
     """See `Resolutions.rebind`."""
-    return _run(_producer.get().services.resolutions.rebind(job_id, is_surely_not_bound=is_surely_not_bound, by=by))
+    services = _producer.get().services
+    rebinding = services.resolutions.rebind(job_id, is_surely_not_bound=is_surely_not_bound, by=by)
+    return _run(_asking(services, rebinding))
 
 
 def audit(limit: int) -> list[AuditLine]:
     """What people did to jobs, newest first."""
-    return _run(_producer.get().services.resolutions.audit.newest(limit))
+    services = _producer.get().services
+    return _run(_asking(services, services.resolutions.audit.newest(limit)))
+
+
+async def _asking(services: ProducerServices, work: Coroutine[Any, Any, T]) -> T:
+    """Whatever is wrong with Redis becomes a LedgerUnavailableError that says so."""
+    async with asking(services.redis, is_one_call=False):
+        return await work
 
 
 def list_jobs(wanted: listing.JobFilter, limit: int, tell: listing.Tell) -> list[Job]:

@@ -1,16 +1,38 @@
-"""Puts ids on Celery's queues, and tells how long the queues are."""
+"""Puts ids on Celery's queues, and tells how long the queues are.
 
+`Publisher` does it in a thread, `Announcer` for coroutines.
+"""
+
+import asyncio
 import logging
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import Any, Protocol, TypeVar
 
 from celery import Celery
 from kombu.exceptions import ChannelError, OperationalError
 
+from worker.clock import Clock
 from worker.domain.job import Lane
 from worker.messages import TASK_CALLBACKS, TASK_JOBS, encode_ids, in_messages
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+LONGEST_PUBLISH_MS = 2_000
+"""A publish takes a millisecond. A caller whose job is filed already gains nothing by waiting longer: the timetable
+publishes it when the broker is back."""
+
+
+class BlockingPublisher(Protocol):
+    """What an `Announcer` runs in its thread."""
+
+    def publish(self, lane: Lane, ids: Sequence[str], published_at_ms: int) -> bool:
+        """Tell the lane's workers of these ids; False if the broker did not take them all."""
+
+    def backlogs(self) -> dict[Lane, int]:
+        """Messages that wait in each lane's queue; a lane is left out where the broker does not tell."""
 
 
 class Publisher:
@@ -60,3 +82,61 @@ def _waiting(connection: Any, lane: Lane) -> int:
         return int(connection.default_channel.queue_declare(queue=lane.queue, passive=True).message_count)
     except ChannelError:  # no such queue: nobody has published to it
         return 0
+
+
+class Announcer:
+    """The publisher for coroutines: a broker that hangs costs its callers a bounded time, and later ones none.
+
+    Args:
+        executor: of one thread. kombu's producers are blocking, and the order of publication is then that of asking.
+        longest_ms: how long one caller waits.
+    """
+
+    def __init__(
+        self,
+        publisher: BlockingPublisher,
+        executor: Executor,
+        *,
+        clock: Clock,
+        longest_ms: int = LONGEST_PUBLISH_MS,
+    ) -> None:
+        self._publisher = publisher
+        self._executor = executor
+        self._clock = clock
+        self._longest_ms = longest_ms
+        self._began_ms: float | None = None  # when the call began that the thread is at
+
+    async def publish(self, lane: Lane, ids: Sequence[str], published_at_ms: int) -> bool:
+        """Tell the lane's workers of these ids: see `Publisher.publish`.
+
+        Returns:
+            False if the broker did not take them all in time. Nothing is lost: the timetable publishes them again.
+        """
+        return await self._bounded(False, self._publisher.publish, lane, ids, published_at_ms)
+
+    async def backlogs(self) -> dict[Lane, int]:
+        """Messages that wait in each lane's queue; a lane is left out where the broker does not tell in time."""
+        return await self._bounded({}, self._publisher.backlogs)
+
+    async def _bounded(self, otherwise: T, function: Callable[..., T], *arguments: object) -> T:
+        if self._hangs():
+            return otherwise
+        # Cancelled by the timeout, a call that has not begun is taken out of the executor's queue: nothing piles up.
+        call = asyncio.get_running_loop().run_in_executor(self._executor, self._timed, function, arguments)
+        try:
+            async with asyncio.timeout(self._longest_ms / 1000):
+                return await call
+        except TimeoutError:
+            _log.warning("broker gave no answer within %d ms; the timetable will publish again", self._longest_ms)
+            return otherwise
+
+    def _hangs(self) -> bool:
+        began_ms = self._began_ms
+        return began_ms is not None and self._clock.monotonic_ms() - began_ms >= self._longest_ms
+
+    def _timed(self, function: Callable[..., T], arguments: tuple[object, ...]) -> T:
+        self._began_ms = self._clock.monotonic_ms()
+        try:
+            return function(*arguments)
+        finally:
+            self._began_ms = None

@@ -2,6 +2,7 @@
 
 Every script of ours is safe to resend (it carries a token, or a second run changes nothing), so the client may try a
 command again after a broken connection; redis-py does so ten times by default, which is more than a checkout can wait.
+Which ones these are, and why: docs/decisions/0004-every-redis-call-may-be-resent.md.
 """
 
 from importlib import resources
@@ -12,7 +13,7 @@ from redis.backoff import ExponentialBackoff
 from redis.commands.core import AsyncScript
 
 _RESENDS = 2
-_CONNECT_TIMEOUT_S = 2.0
+_LONGEST_BACKOFF_S = 0.2
 _CONNECTIONS = 32
 """More callers than this wait for a free connection: redis-py's own pool would refuse the hundred-and-first."""
 
@@ -22,7 +23,8 @@ def connect(url: str, *, timeout_ms: int, connections: int = _CONNECTIONS) -> Re
 
     Args:
         url: `redis://`, `rediss://` or `unix://`, with the database.
-        timeout_ms: how long one command may take.
+        timeout_ms: how long one try of a command may wait for a connection, and for each answer. A call is tried
+            three times.
         connections: most that are open at a time.
     """
     pool = BlockingConnectionPool.from_url(
@@ -31,10 +33,16 @@ def connect(url: str, *, timeout_ms: int, connections: int = _CONNECTIONS) -> Re
         max_connections=connections,
         timeout=timeout_ms / 1000,
         socket_timeout=timeout_ms / 1000,
-        socket_connect_timeout=_CONNECT_TIMEOUT_S,
-        retry=Retry(ExponentialBackoff(base=0.02, cap=0.2), _RESENDS),
+        socket_connect_timeout=timeout_ms / 1000,
+        retry=Retry(ExponentialBackoff(base=0.02, cap=_LONGEST_BACKOFF_S), _RESENDS),
     )
     return Redis.from_pool(pool)
+
+
+def longest_call_s(client: Redis) -> float:
+    """How long one call of a client of ours may take, all its tries and the pauses between them together."""
+    timeout_s: float = client.connection_pool.connection_kwargs["socket_timeout"]
+    return (1 + _RESENDS) * timeout_s + _RESENDS * _LONGEST_BACKOFF_S
 
 
 def load_script(client: Redis, package: str, name: str) -> AsyncScript:

@@ -19,6 +19,24 @@ class MaskingFormatter(logging.Formatter):
         return mask_text(super().format(record))
 
 
+class _MaskedFormatter(logging.Formatter):
+    """Masks what another formatter makes of a record."""
+
+    def __init__(self, formatter: logging.Formatter) -> None:
+        super().__init__()
+        self._formatter = formatter
+
+    def format(self, record: logging.LogRecord) -> str:
+        return mask_text(self._formatter.format(record))
+
+
+def mask_handlers(logger: logging.Logger) -> None:
+    """Mask what this logger's handlers write, whoever set them up. Twice does no harm."""
+    for handler in logger.handlers:
+        if not isinstance(handler.formatter, MaskingFormatter | _MaskedFormatter):
+            handler.setFormatter(_MaskedFormatter(handler.formatter or logging.Formatter()))
+
+
 def set_up_logging(level: str) -> None:
     """Log to standard error, masked."""
     handler = logging.StreamHandler()

@@ -107,7 +107,10 @@ class Settings(BaseSettings):
 
     redis_url: str = Field("redis://127.0.0.1:6379/0", description="the ledger: redis://, rediss:// or unix://")
     broker_url: str = Field("", description="Celery's broker; default: the ledger's server, next database")
-    redis_timeout: Duration = Field(timedelta(seconds=2), description="longest wait for one Redis command")
+    redis_timeout: Duration = Field(
+        timedelta(seconds=2),
+        description="longest wait for one answer of Redis; a call is tried three times, then it is an error",
+    )
     durability: Durability = Field(
         Durability.ACCEPTED,
         description="what `submit` waits for: accepted (Redis has the job), fsynced (its disk has) or replicated",

@@ -1,11 +1,9 @@
 """Publishes again what the timetable says is due: backoffs, lost messages, dead workers' jobs, callbacks."""
 
-import asyncio
 import logging
 import random
 from collections import defaultdict
 from collections.abc import Callable
-from concurrent.futures import Executor
 from pathlib import Path
 
 from redis.exceptions import RedisError
@@ -14,7 +12,7 @@ from worker.clock import Clock
 from worker.domain.job import Lane
 from worker.ledger.timetable import EVERYTHING, Timetable
 from worker.progress import Progress
-from worker.publisher import Publisher
+from worker.publisher import Announcer
 from worker.steps import reached
 
 _log = logging.getLogger(__name__)
@@ -28,19 +26,17 @@ class Ticker:
     def __init__(
         self,
         timetable: Timetable,
-        publisher: Publisher,
+        announcer: Announcer,
         *,
         progress: Progress,
-        executor: Executor,
         tick_ms: int,
         clock: Clock,
         heartbeat_file: str = "",
         random_share: Callable[[], float] = random.random,
     ) -> None:
         self._timetable = timetable
-        self._publisher = publisher
+        self._announcer = announcer
         self._progress = progress
-        self._executor = executor
         self._tick_ms = tick_ms
         self._clock = clock
         self._heartbeat_file = heartbeat_file
@@ -72,16 +68,13 @@ class Ticker:
         reached("tick.taken")
         published = 0
         for lane, ids in ids_of.items():
-            if await self._blocking(self._publisher.publish, lane, ids, due.now_ms):
+            if await self._announcer.publish(lane, ids, due.now_ms):
                 published += len(ids)
         reached("tick.published")
         return published
 
     async def _taken_up(self) -> dict[Lane, float]:
         """Per lane, up to which time of publication its messages have been taken up: EVERYTHING where none waits."""
-        backlogs = await asyncio.get_running_loop().run_in_executor(self._executor, self._publisher.backlogs)
+        backlogs = await self._announcer.backlogs()
         come_so_far = await self._timetable.note_progress(self._progress.news())
         return {lane: come_so_far.get(lane, 0) - _SAME_TIME_MS if backlogs.get(lane) else EVERYTHING for lane in Lane}
-
-    async def _blocking(self, function: Callable[..., int], *arguments: object) -> int:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)

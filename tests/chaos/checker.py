@@ -162,7 +162,9 @@ def _check_time(evidence: Evidence) -> Iterable[Violation]:
             continue
         took_ms = record.finished_at - max(submission.accepted_ms, submission.fault_ended_ms)
         if took_ms > evidence.bound_ms:
-            yield Violation("I8", SLOW, submission.job_id, f"ended {took_ms} ms after the fault, at most {evidence.bound_ms}")
+            yield Violation(
+                "I8", SLOW, submission.job_id, f"ended {took_ms} ms after the fault, at most {evidence.bound_ms}"
+            )
 
 
 @dataclass

@@ -50,9 +50,7 @@ def bind(self: Task[Any, Any], order: str, phone_no_a: str) -> None:
     """Bind, and write down what came of it; after an error try again."""
     host = os.environ["CHAOS_ENDPOINT"].removeprefix("http://")
     config = Config(access_key_id=KEY_ID, access_key_secret=KEY_SECRET, endpoint=host, protocol="HTTP")
-    request = BindAxnRequest(
-        pool_key=POOL_KEY, phone_no_a=phone_no_a, expiration=_EXPIRATION, out_order_id=order
-    )
+    request = BindAxnRequest(pool_key=POOL_KEY, phone_no_a=phone_no_a, expiration=_EXPIRATION, out_order_id=order)
     try:
         body = Client(config).bind_axn(request).body
     except Exception as failure:

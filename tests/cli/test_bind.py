@@ -156,10 +156,10 @@ def test_a_redis_that_is_away_ends_with_1_and_says_so(axn: Axn, monkeypatch: pyt
     monkeypatch.setenv("AXN_REDIS_URL", url)
     ended = axn(*words())
     assert (ended.status, ended.out) == (1, "")
-    assert ended.err.startswith("axn: the ledger's Redis did not answer")
+    assert ended.err.startswith("axn: the ledger's Redis cannot be reached")
     assert "AXN_REDIS_URL" in ended.err
     said = json.loads(axn(*words(), "--json").out)
-    assert said["error"].startswith("the ledger's Redis did not answer")
+    assert said["error"].startswith("the ledger's Redis cannot be reached")
 
 
 @pytest.mark.parametrize("by_variable", [False, True], ids=["option", "variable"])

@@ -71,4 +71,4 @@ def test_a_redis_that_is_away_ends_with_1(axn: Axn, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("AXN_REDIS_URL", "unix:///nowhere/redis.sock")
     ended = axn("job", "show", "k" * 26, "--json")
     assert (ended.status, ended.err) == (1, "")
-    assert json.loads(ended.out)["error"].startswith("the ledger's Redis did not answer")
+    assert json.loads(ended.out)["error"].startswith("the ledger's Redis cannot be reached")

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -25,7 +25,7 @@ from worker.ledger.durable import DurableOpening
 from worker.ledger.keys import job_keys
 from worker.ledger.ledger import Ledger
 from worker.ledger.timetable import Timetable
-from worker.publisher import Publisher
+from worker.publisher import Announcer
 from worker.redis_scripts import connect
 
 A = "15012345678"
@@ -42,10 +42,13 @@ class RecordingPublisher:
         self.threads: set[str] = set()
         self.broker_is_away = False
 
-    def publish(self, lane: Lane, ids: Sequence[str], _published_at_ms: int) -> bool:
+    def publish(self, lane: Lane, ids: Sequence[str], published_at_ms: int) -> bool:
         self.threads.add(threading.current_thread().name)
         self.published.append((lane, list(ids)))
         return not self.broker_is_away
+
+    def backlogs(self) -> dict[Lane, int]:
+        return {lane: len([ids for to, ids in self.published if to is lane]) for lane in Lane}
 
 
 @pytest.fixture
@@ -63,7 +66,8 @@ def intake_on(redis: Redis, publisher: RecordingPublisher, executor: ThreadPoolE
     rules = AcceptanceRules("FC1", timedelta(seconds=60), ReceiverRules())
     ledger = Ledger(redis, result_ttl_ms=60_000, first_look_ms=FIRST_LOOK_MS)
     durable = DurableOpening(redis, ledger, replicas=1, timeout_ms=DURABILITY_TIMEOUT_MS)
-    return Intake(Acceptance(rules, SystemClock()), ledger, durable, cast("Publisher", publisher), executor)
+    announcer = Announcer(publisher, executor, clock=SystemClock())
+    return Intake(Acceptance(rules, SystemClock()), ledger, durable, announcer)
 
 
 @pytest.fixture

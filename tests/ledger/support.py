@@ -1,6 +1,7 @@
 """Jobs for tests, and a look at what the scripts left in Redis."""
 
 import asyncio
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -31,7 +32,7 @@ def new_job(key: str = "1", **overrides: Any) -> NewJob:
         "lane": Lane.CHECKOUT,
         "parameters": {"PhoneNoA": PHONE, "Expiration": "2099-01-01 00:00:00"},
         "digest": "digest",
-        "seed": "seed",
+        "seed": secrets.token_hex(8),
     }
     return NewJob(**(fields | overrides))
 

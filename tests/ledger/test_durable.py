@@ -160,20 +160,20 @@ async def test_a_job_is_on_the_replica_when_it_is_confirmed(pair: Replicated) ->
 
 
 async def test_a_replica_that_hangs_is_told_and_asking_again_waits_for_the_first_write(pair: Replicated) -> None:
-    job = new_job("while the replica hangs")
+    name = "while the replica hangs"
     with pair.replica_stopped():
         # Each on connections that wrote nothing before: what an earlier process wrote is waited for, too.
         for answer in (True, False):
             async with opening_on(pair.primary, timeout_ms=SHORT_MS) as (opening, client):
                 await opening.check(Durability.REPLICATED)
-                answers, shortfall = await opening.open_many([job], Durability.REPLICATED)
+                answers, shortfall = await opening.open_many([new_job(name)], Durability.REPLICATED)
                 assert filed((answers, shortfall)) == (
                     [answer],
                     "0 of 1 replicas had it within 0.1 s (AXN_DURABILITY_TIMEOUT)",
                 )
-                assert (await record_of(client, job.job_id))["state"] == "accepted"
+                assert (await record_of(client, new_job(name).job_id))["state"] == "accepted"
     async with opening_on(pair.primary) as (opening, _):
-        assert filed(await opening.open_many([job], Durability.REPLICATED)) == ([False], "")
+        assert filed(await opening.open_many([new_job(name)], Durability.REPLICATED)) == ([False], "")
 
 
 async def test_a_filing_whose_connection_broke_is_sent_again_and_confirmed(pair: Replicated) -> None:

@@ -70,6 +70,14 @@ async def test_the_same_request_again_changes_nothing(redis: Redis, ledger: Ledg
     assert (await record_of(redis, job.job_id), await look_at(redis, job.job_id)) == (record, look)
 
 
+async def test_a_filing_whose_reply_was_lost_is_answered_as_the_first_time(redis: Redis, ledger: Ledger) -> None:
+    job = new_job()
+    filed_at = await ledger.open(job)
+    record, look = await record_of(redis, job.job_id), await look_at(redis, job.job_id)
+    assert await ledger.open(job) >= filed_at
+    assert (await record_of(redis, job.job_id), await look_at(redis, job.job_id)) == (record, look)
+
+
 async def test_a_finished_job_is_not_opened_again(redis: Redis, ledger: Ledger) -> None:
     job = await opened(ledger)
     assert await ledger.settle(await claimed(ledger, job.job_id), BOUND)
@@ -123,7 +131,7 @@ async def test_a_claim_of_an_accepted_job_numbers_the_first_attempt_before_anyth
     job = await opened(ledger, on_doubt=OnDoubt.REBIND, callback_url="https://shop.example")
     claim = await claimed(ledger, job.job_id)
     assert (claim.attempt, claim.fence, claim.is_probe, claim.is_late) == (1, 1, False, False)
-    assert (claim.seed, claim.on_doubt, claim.callback_url) == ("seed", OnDoubt.REBIND, "https://shop.example")
+    assert (claim.seed, claim.on_doubt, claim.callback_url) == (job.seed, OnDoubt.REBIND, "https://shop.example")
     assert claim.parameters == job.parameters
     assert claim.began_at == claim.now_ms
     record = await record_of(redis, job.job_id)
@@ -292,7 +300,7 @@ async def test_a_job_in_doubt_is_indexed_and_kept_with_all_that_is_known_for_goo
     claim = await claimed(ledger, job.job_id)
     await ledger.settle(claim, Settlement(JobState.IN_DOUBT, AttemptKnowledge.OPEN, {"code": "doubt.window_passed"}))
     record = await record_of(redis, job.job_id)
-    assert (record["state"], record["seed"], record["open"]) == ("in_doubt", "seed", "1")
+    assert (record["state"], record["seed"], record["open"]) == ("in_doubt", job.seed, "1")
     assert await in_doubt_index(redis, job.job_id) == [f"checkout:{job.job_id}"]
     assert await ttl_of(redis, job_keys(job.job_id).job) == -1
     assert await look_at(redis, job.job_id) is None

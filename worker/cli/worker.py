@@ -30,9 +30,9 @@ def worker(
     from worker.app import app  # noqa: PLC0415 - reads the settings at import: after they were checked
 
     name = "-".join(lane.strip() for lane in lanes.split(","))
-    app.worker_main(
-        ["worker", "-Q", queues, "-n", f"axn-{name}@%h", "--without-gossip", "--without-mingle", "-l", log_level]
-    )
+    # Nobody listens to events. Its heartbeat is published from the consumer's loop, which a silent broker would stop.
+    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    app.worker_main(["worker", "-Q", queues, "-n", f"axn-{name}@%h", *quiet, "-l", log_level])
 
 
 def _queues(lanes: str) -> list[str]:

@@ -1,12 +1,10 @@
 """Files jobs in the ledger and publishes their ids. What is filed is accepted, whether or not the broker answers."""
 
-import asyncio
 import hashlib
 import json
 import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from worker.domain.bind_request import BindRequest
@@ -19,7 +17,7 @@ from worker.intake.acceptance import Acceptance
 from worker.ledger.durable import DurableOpening
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import NewJob
-from worker.publisher import Publisher
+from worker.publisher import Announcer
 from worker.steps import reached
 
 _log = logging.getLogger(__name__)
@@ -42,19 +40,11 @@ class Submitted:
 class Intake:
     """The producers' door."""
 
-    def __init__(
-        self,
-        acceptance: Acceptance,
-        ledger: Ledger,
-        durable: DurableOpening,
-        publisher: Publisher,
-        executor: Executor,
-    ) -> None:
+    def __init__(self, acceptance: Acceptance, ledger: Ledger, durable: DurableOpening, announcer: Announcer) -> None:
         self.acceptance = acceptance
         self._ledger = ledger
         self._durable = durable
-        self._publisher = publisher
-        self._executor = executor
+        self._announcer = announcer
 
     async def submit(self, request: BindRequest, durability: Durability = Durability.ACCEPTED) -> str:
         """File one request and publish its id.
@@ -75,7 +65,7 @@ class Intake:
         filed_at_ms, shortfall = await self._open(job, durability)
         if filed_at_ms:
             reached("producer.filed", job.job_id)
-            await self._publish(job.lane, [job.job_id], filed_at_ms)
+            await self._announcer.publish(job.lane, [job.job_id], filed_at_ms)
             reached("producer.published", job.job_id)
         if shortfall:
             raise DurabilityUnconfirmedError(durability.value, [job.job_id], shortfall)
@@ -105,7 +95,7 @@ class Intake:
                 new[job.lane].append(job.job_id)
                 filed_at_ms = max(filed_at_ms, answer)
         for lane, ids in new.items():
-            await self._publish(lane, ids, filed_at_ms)
+            await self._announcer.publish(lane, ids, filed_at_ms)
         reached("producer.published")
         many = [_submitted(job, answer) for job, answer in zip(jobs, answers, strict=True)]
         filed = [one.job_id for one in many if not one.conflict]
@@ -138,9 +128,6 @@ class Intake:
         if faults:
             raise InvalidRequestError(faults)
         return jobs
-
-    async def _publish(self, lane: Lane, ids: Sequence[str], now_ms: int) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._executor, self._publisher.publish, lane, ids, now_ms)
 
     async def file_message(self, given: object, *, task_id: str) -> tuple[Lane, str] | None:
         """File a request that came as a Celery message, the task's id being its idempotency key.

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from worker.domain.durability import Durability
 from worker.errors import DurabilityUnavailableError, IdempotencyConflictError
 from worker.ledger.keys import durability_marker_key
-from worker.ledger.ledger import Ledger, unavailable
+from worker.ledger.ledger import Ledger
 from worker.ledger.records import NewJob
+from worker.redis_faults import asking
 
 _FIRST_WITH_WAITAOF = "Redis 7.2 or Valkey"
 _PROBE_MS = 1
@@ -52,12 +53,11 @@ class DurableOpening:
         """
         if durability in self._offered:
             return
-        try:
-            lack = await (self._lack_of_disk() if durability is Durability.FSYNCED else self._lack_of_replicas())
-        except ResponseError as refused:
-            lack = f"the server refuses the question ({refused}); allow WAIT, WAITAOF and INFO in its ACL"
-        except (RedisError, OSError) as failure:
-            raise unavailable(failure) from failure
+        async with asking(self._redis, is_one_call=False):
+            try:
+                lack = await (self._lack_of_disk() if durability is Durability.FSYNCED else self._lack_of_replicas())
+            except ResponseError as refused:
+                lack = f"the server refuses the question ({refused}); allow WAIT, WAITAOF and INFO in its ACL"
         if lack:
             raise DurabilityUnavailableError(durability.value, lack)
         self._offered.add(durability)
@@ -108,11 +108,9 @@ class DurableOpening:
             pipeline.waitaof(1, 0, self._timeout_ms)
         else:
             pipeline.wait(self._replicas, self._timeout_ms)
-        try:
+        async with asking(self._redis, is_one_call=False):
             *replies, marked, waited = await pipeline.execute(raise_on_error=False)
             answers = self._ledger.opening_answers(jobs, replies)
-        except (RedisError, OSError) as failure:
-            raise unavailable(failure) from failure
         shortfall = self._shortfall(durability, marked, waited)
         if shortfall:
             self._offered.discard(durability)

@@ -10,13 +10,16 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from worker.domain.job import Job
-from worker.errors import LedgerUnavailableError, WaitTimeoutError
+from worker.errors import WaitTimeoutError
 from worker.ledger.keys import job_keys
 from worker.ledger.ledger import Ledger
+from worker.redis_faults import asking
 
 _log = logging.getLogger(__name__)
 _RECONNECT_DELAY_S = 0.5
 _CANCEL_AGAIN_S = 0.05
+_LOOK_AGAIN_S = 5.0
+"""A subscription that a network swallows silently is never reported broken: the record is then read so often."""
 _HELD_CHANNEL = "axn1:held"
 """Subscribed for good: redis-py's reader returns at once, again and again, where nothing is subscribed."""
 
@@ -29,6 +32,7 @@ class Endings:
     """
 
     def __init__(self, redis: Redis, ledger: Ledger) -> None:
+        self._redis = redis
         self._pubsub = redis.pubsub(ignore_subscribe_messages=False)
         self._ledger = ledger
         self._waiters: dict[str, set[asyncio.Event]] = defaultdict(set)
@@ -57,7 +61,7 @@ class Endings:
         try:
             await self._subscribe(channel, woken)
             while not (job := await self._ledger.read(job_id)).state.is_end:
-                await woken.wait()
+                await _for_a_while(woken)
                 woken.clear()
             return job
         finally:
@@ -68,16 +72,11 @@ class Endings:
         subscribed = self._subscribed.setdefault(channel, asyncio.Event())
         if not subscribed.is_set():  # also where another waiter has asked and may have failed: twice does no harm
             await self._ask_for(channel)
-        await subscribed.wait()
+        await _for_a_while(subscribed)
 
     async def _ask_for(self, channel: str) -> None:
-        try:
-            async with self._subscribing:
-                await self._pubsub.subscribe(channel, *(() if self._listener else (_HELD_CHANNEL,)))
-        except (RedisError, OSError) as failure:
-            raise LedgerUnavailableError(
-                f"the ledger's Redis took no subscription ({type(failure).__name__}); check AXN_REDIS_URL"
-            ) from failure
+        async with asking(self._redis), self._subscribing:
+            await self._pubsub.subscribe(channel, *(() if self._listener else (_HELD_CHANNEL,)))
         self._listener = self._listener or asyncio.create_task(self._listen())
 
     async def _unsubscribe(self, channel: str, woken: asyncio.Event) -> None:
@@ -122,3 +121,8 @@ class Endings:
                 self._listener.cancel()
                 await asyncio.wait([self._listener], timeout=_CANCEL_AGAIN_S)
         await self._pubsub.aclose()  # type: ignore[no-untyped-call]
+
+
+async def _for_a_while(event: asyncio.Event) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), _LOOK_AGAIN_S)

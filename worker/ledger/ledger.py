@@ -7,10 +7,9 @@ from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
-from redis.exceptions import RedisError
 
 from worker.domain.job import Job, JobState, Lane, Orphan
-from worker.errors import IdempotencyConflictError, JobNotFoundError, LedgerUnavailableError
+from worker.errors import IdempotencyConflictError, JobNotFoundError
 from worker.ledger.keys import callback_key, job_keys, member_of
 from worker.ledger.records import (
     Claim,
@@ -21,6 +20,7 @@ from worker.ledger.records import (
     flatten,
     job_from_record,
 )
+from worker.redis_faults import asking
 from worker.redis_scripts import load_script
 
 _CONFLICT = -1
@@ -55,12 +55,10 @@ class Ledger:
 
         Raises:
             IdempotencyConflictError: its id stands for another request.
-            LedgerUnavailableError: Redis did not answer; the job may or may not be filed.
+            LedgerUnavailableError: says what is wrong with Redis; the job may or may not be filed.
         """
-        try:
+        async with asking(self._redis):
             status, _, now_ms = await self._open(*self._open_arguments(job))
-        except (RedisError, OSError) as failure:
-            raise unavailable(failure) from failure
         if status == _CONFLICT:
             raise IdempotencyConflictError(job.job_id)
         return int(now_ms) if status else 0
@@ -69,15 +67,12 @@ class Ledger:
         """File jobs in one pipeline; the answers, as `open`'s, stand in the jobs' order.
 
         Raises:
-            LedgerUnavailableError: Redis did not answer; any of the jobs may or may not be filed.
+            LedgerUnavailableError: says what is wrong with Redis; any of the jobs may or may not be filed.
         """
-        pipeline = self._redis.pipeline(transaction=False)
-        for job in jobs:
-            await self.queue_opening(pipeline, job)
-        try:
+        async with asking(self._redis, is_one_call=False), self._redis.pipeline(transaction=False) as pipeline:
+            for job in jobs:
+                await self.queue_opening(pipeline, job)
             return self.opening_answers(jobs, await pipeline.execute())
-        except (RedisError, OSError) as failure:
-            raise unavailable(failure) from failure
 
     async def queue_opening(self, pipeline: Pipeline, job: NewJob) -> None:
         """Put the filing of a job into a pipeline."""
@@ -99,7 +94,14 @@ class Ledger:
         keys = job_keys(job.job_id)
         deadline_in = "" if job.deadline_in_ms is None else str(job.deadline_in_ms)
         deadline_at = "" if job.deadline_at_ms is None else str(job.deadline_at_ms)
-        head = [member_of(job.lane, job.job_id), job.digest, str(self._first_look_ms), deadline_in, deadline_at]
+        head = [
+            member_of(job.lane, job.job_id),
+            job.digest,
+            str(self._first_look_ms),
+            deadline_in,
+            deadline_at,
+            job.seed,
+        ]
         return [keys.job, keys.timetable], head + job.pairs()
 
     async def claim(self, job_id: str, lane: Lane, *, token: str, lease_ms: int, resume: str = "") -> Claim | str:
@@ -221,12 +223,10 @@ class Ledger:
         Raises:
             JobNotFoundError: there is none of this id.
             BrokenRecordError: its record tells no state.
-            LedgerUnavailableError: Redis did not answer.
+            LedgerUnavailableError: says what is wrong with Redis.
         """
-        try:
+        async with asking(self._redis):
             record: dict[str, str] = await self._redis.hgetall(job_keys(job_id).job)  # type: ignore[assignment, unused-ignore]
-        except (RedisError, OSError) as failure:
-            raise unavailable(failure) from failure
         if not record:
             raise JobNotFoundError(job_id)
         return job_from_record(job_id, record)
@@ -236,10 +236,3 @@ def _callback_head(callback: OwedCallback | None) -> tuple[str, int]:
     if callback is None:
         return "", 0
     return member_of(Lane.CALLBACK, callback.webhook_id), callback.first_look_ms
-
-
-def unavailable(failure: Exception) -> LedgerUnavailableError:
-    """The error that tells a caller of a failure between this process and Redis."""
-    return LedgerUnavailableError(
-        f"the ledger's Redis did not answer ({type(failure).__name__}); check AXN_REDIS_URL and the server"
-    )

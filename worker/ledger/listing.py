@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from worker.domain.job import Job, JobKind, JobState, Lane
 from worker.ledger.keys import ALL_PARTITIONS, VERSION, job_keys, partition_tag, split_member, timetable_key
-from worker.ledger.ledger import unavailable
 from worker.ledger.records import job_from_record
+from worker.redis_faults import asking
 
 _INDEXED = (JobState.IN_DOUBT, JobState.FAILED)
 _UNDER_WAY = (JobState.ACCEPTED, JobState.SUBMITTING, JobState.WAITING)
@@ -56,10 +55,8 @@ async def list_jobs(redis: Redis, wanted: JobFilter, limit: int, tell: Tell = la
     Raises:
         LedgerUnavailableError: Redis did not answer.
     """
-    try:
+    async with asking(redis, is_one_call=False):
         found = await _found(redis, wanted, limit, tell)
-    except (RedisError, OSError) as failure:
-        raise unavailable(failure) from failure
     if wanted.state in _INDEXED:
         return found
     return sorted(found, key=lambda job: job.accepted_at, reverse=True)

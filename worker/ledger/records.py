@@ -49,7 +49,7 @@ class NewJob:
     is_confirmed: bool = False
 
     def pairs(self) -> list[str]:
-        """Field, value, field, value …, without empty ones."""
+        """Field, value, field, value …, without empty ones and the seed, which the script writes itself."""
         fields = {
             "v": RECORD_VERSION,
             "job_id": self.job_id,
@@ -57,7 +57,6 @@ class NewJob:
             "is_confirmed": "1" if self.is_confirmed else "",
             "lane": self.lane.value,
             "request": json.dumps(dict(self.parameters), ensure_ascii=False, separators=(",", ":")),
-            "seed": self.seed,
             "on_doubt": "" if self.on_doubt is OnDoubt.HOLD else self.on_doubt.value,
             "callback_url": self.callback_url,
             "refusal": self.refusal,
@@ -188,6 +187,8 @@ def claim_from_record(reply: list[str], job_id: str, token: str) -> Claim:
     flat = reply[_REPLY_HEAD:]
     record = dict(zip(flat[::2], flat[1::2], strict=True))
     try:
+        if record.get("v") != RECORD_VERSION:
+            raise BrokenRecordError(f"its version is {record.get('v')!r:.20}, this release reads {RECORD_VERSION}")
         return _claim(record, _parameters_of(record), job_id, token, reply)
     except BrokenRecordError:
         if not is_poison(reply):
@@ -201,8 +202,6 @@ def is_poison(reply: Sequence[str]) -> bool:
 
 
 def _parameters_of(record: Mapping[str, str]) -> dict[str, str]:
-    if record.get("v") != RECORD_VERSION:
-        raise BrokenRecordError(f"its version is {record.get('v')!r:.20}, this release reads {RECORD_VERSION}")
     try:
         parameters = json.loads(record.get("request", "{}"))
     except (ValueError, RecursionError):

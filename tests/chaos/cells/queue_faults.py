@@ -83,7 +83,9 @@ async def poison(bench: Bench) -> None:
         "an unknown version": jobs_message([job_id_for_key("nobody")], version=99),
         "no mapping": message("axn.jobs", ["text"], queue="axn.checkout"),
         "10 MB": huge,
-        "pickle": message("axn.jobs", [], queue="axn.checkout", content_type="application/x-python-serialize", body=evil),
+        "pickle": message(
+            "axn.jobs", [], queue="axn.checkout", content_type="application/x-python-serialize", body=evil
+        ),
         "JSON without a message": b'{"a": 1}',
         "no JSON": b"}{",
     }

@@ -1,0 +1,1 @@
+"""A broker that misbehaves, and a real worker on it."""
