@@ -10,21 +10,13 @@ from typing import Any
 
 from celery import Task
 
-from tasks.process import WorkerProcess, this_process
+from tasks.filing import file_and_attempt
 from worker.app import app
+from worker.domain.job import JobKind
 from worker.messages import TASK_BIND
 
 
 @app.task(name=TASK_BIND, bind=True)
 def bind(self: Task[Any, Any], /, *args: object, **kwargs: object) -> None:
-    """File the request in the ledger, then work on it as on any other job."""
-    given = args[0] if len(args) == 1 and not kwargs else kwargs or list(args)
-    process = this_process()
-    process.runtime.run(_file_and_attempt(process, given, str(self.request.id)))
-
-
-async def _file_and_attempt(process: WorkerProcess, given: object, task_id: str) -> None:
-    filed = await process.services.producer.intake.file_message(given, task_id=task_id)
-    if filed is not None:
-        lane, job_id = filed
-        await process.services.attempts.work_on(lane, [job_id])
+    """File a bind request in the ledger, then work on it as on any other job."""
+    file_and_attempt(JobKind.BIND, args, kwargs, str(self.request.id))

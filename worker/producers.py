@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 from worker.app import build_app
 from worker.bootstrap import ProducerServices, build_producer
-from worker.domain.bind_request import BindRequest
-from worker.domain.job import Job
+from worker.domain.any_request import AnyRequest
+from worker.domain.job import Job, JobKind
 from worker.intake.intake import Submitted
 from worker.runtime import OnePerProcess, Runtime
 from worker.settings import load_settings
@@ -41,8 +41,8 @@ async def _run_async(work: Coroutine[Any, Any, T]) -> T:
     return await asyncio.wrap_future(_producer.get().runtime.submit(work))
 
 
-def submit(request: BindRequest) -> str:
-    """File one request; its job is stored when this returns.
+def submit(request: AnyRequest) -> str:
+    """File one request: a bind, an update or an unbind. Its job is stored when this returns.
 
     Returns:
         The job's id.
@@ -55,13 +55,13 @@ def submit(request: BindRequest) -> str:
     return _run(_producer.get().services.intake.submit(request))
 
 
-async def submit_async(request: BindRequest) -> str:
+async def submit_async(request: AnyRequest) -> str:
     """`submit`, for coroutines."""
     return await _run_async(_producer.get().services.intake.submit(request))
 
 
-def submit_many(requests: Iterable[BindRequest]) -> list[Submitted]:
-    """File many requests in one go, in the order given.
+def submit_many(requests: Iterable[AnyRequest]) -> list[Submitted]:
+    """File many requests, of any kinds, in one go, in the order given.
 
     Raises:
         InvalidRequestError: one breaks a rule; nothing was stored.
@@ -70,13 +70,13 @@ def submit_many(requests: Iterable[BindRequest]) -> list[Submitted]:
     return _run(_producer.get().services.intake.submit_many(list(requests)))
 
 
-async def submit_many_async(requests: Iterable[BindRequest]) -> list[Submitted]:
+async def submit_many_async(requests: Iterable[AnyRequest]) -> list[Submitted]:
     """`submit_many`, for coroutines."""
     return await _run_async(_producer.get().services.intake.submit_many(list(requests)))
 
 
 def wait(job_id: str, timeout: float) -> Job:
-    """The job, once it has ended: bound, failed, expired, cancelled or in doubt.
+    """The job, once it has ended: bound, updated, unbound, failed, expired, cancelled or in doubt.
 
     Args:
         job_id: as `submit` returned it.
@@ -108,13 +108,13 @@ async def read_async(job_id: str) -> Job:
     return await _run_async(_producer.get().services.ledger.read(job_id))
 
 
-def check_mapping(given: object) -> BindRequest:
-    """A request that arrived as data, checked in full.
+def check_mapping(given: object, kind: JobKind = JobKind.BIND) -> AnyRequest:
+    """A request of this kind that arrived as data, checked in full.
 
     Raises:
         InvalidRequestError: names every fault at once.
     """
-    return _producer.get().services.intake.acceptance.parse(given)
+    return _producer.get().services.intake.acceptance.parse(given, kind)
 
 
 def close() -> None:

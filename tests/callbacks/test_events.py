@@ -1,7 +1,7 @@
 import pytest
 
-from worker.callbacks.events import bind_ended_body
-from worker.domain.job import JobState
+from worker.callbacks.events import ended_body
+from worker.domain.job import JobKind, JobState
 
 PARAMETERS = {
     "PhoneNoA": "15012345678",
@@ -18,8 +18,14 @@ BOUND_BODY = (
 
 
 def body_of(state: JobState, **fields: str | int) -> str:
-    return bind_ended_body(
-        job_id="k1", state=state, unix_ms=1_767_323_045_678, attempts=2, parameters=PARAMETERS, fields=fields
+    return ended_body(
+        kind=JobKind.BIND,
+        job_id="k1",
+        state=state,
+        unix_ms=1_767_323_045_678,
+        attempts=2,
+        parameters=PARAMETERS,
+        fields=fields,
     )
 
 

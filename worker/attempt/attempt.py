@@ -12,10 +12,10 @@ from typing import Protocol
 from redis.exceptions import RedisError
 
 from worker.attempt.decisions import RetryRules, decide, doubt
-from worker.callbacks.events import bind_ended_body
+from worker.callbacks.events import ended_body
 from worker.clock import Clock
 from worker.domain.expiration import PROVIDER_MINIMUM, parse_expiration, unix_ms
-from worker.domain.job import JobState, Lane
+from worker.domain.job import JobKind, JobState, Lane
 from worker.domain.outcome import Outcome, Verdict
 from worker.ledger.keys import webhook_id_of
 from worker.ledger.ledger import Ledger
@@ -190,7 +190,8 @@ class Attempts:
     def _owed_callback(self, claim: Claim, settlement: Settlement, now_ms: int) -> OwedCallback | None:
         if not claim.callback_url or not settlement.state.is_end:
             return None
-        body = bind_ended_body(
+        body = ended_body(
+            kind=JobKind.BIND,
             job_id=claim.job_id,
             state=settlement.state,
             unix_ms=now_ms,

@@ -9,12 +9,14 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from worker.domain.bind_request import BindRequest
+from worker.domain.any_request import AnyRequest
 from worker.domain.callback_url import check_callback_url
-from worker.domain.job import Lane
+from worker.domain.change_request import ChangeRequest
+from worker.domain.job import JobKind, Lane
 from worker.domain.job_ids import job_id_for_key
 from worker.errors import FieldFault, IdempotencyConflictError, InvalidRequestError
 from worker.intake.acceptance import Acceptance
+from worker.intake.changes import FoundBindings
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import NewJob
 from worker.publisher import Publisher
@@ -46,7 +48,7 @@ class Intake:
         self._publisher = publisher
         self._executor = executor
 
-    async def submit(self, request: BindRequest) -> str:
+    async def submit(self, request: AnyRequest) -> str:
         """File one request and publish its id.
 
         Returns:
@@ -57,7 +59,7 @@ class Intake:
             IdempotencyConflictError: its key stands for another request.
             LedgerUnavailableError: Redis did not answer.
         """
-        job = self.acceptance.job_of(request)
+        job = self.acceptance.job_of(request, found=await self._bindings_named_by([request]))
         reached("producer.accepting", job.job_id)
         if await self._ledger.open(job):
             reached("producer.filed", job.job_id)
@@ -65,14 +67,14 @@ class Intake:
             reached("producer.published", job.job_id)
         return job.job_id
 
-    async def submit_many(self, requests: Sequence[BindRequest]) -> list[Submitted]:
+    async def submit_many(self, requests: Sequence[AnyRequest]) -> list[Submitted]:
         """File many requests in one pipeline and publish their ids, at most 100 a message.
 
         Raises:
             InvalidRequestError: one breaks a rule; faults are named `[index].field`; nothing was stored.
             LedgerUnavailableError: Redis did not answer; with idempotency keys it is safe to submit all again.
         """
-        jobs = self._all_jobs(requests)
+        jobs = await self._all_jobs(requests)
         reached("producer.accepting")
         answers = await self._ledger.open_many(jobs)
         reached("producer.filed")
@@ -85,29 +87,37 @@ class Intake:
         reached("producer.published")
         return [_submitted(job, answer) for job, answer in zip(jobs, answers, strict=True)]
 
-    def _all_jobs(self, requests: Sequence[BindRequest]) -> list[NewJob]:
+    async def _all_jobs(self, requests: Sequence[AnyRequest]) -> list[NewJob]:
+        found = await self._bindings_named_by(requests)
         jobs, faults = [], []
         for index, request in enumerate(requests):
             try:
-                jobs.append(self.acceptance.job_of(request))
+                jobs.append(self.acceptance.job_of(request, found=found))
             except InvalidRequestError as invalid:
                 faults += [FieldFault(f"[{index}].{fault.field}", fault.value, fault.rule) for fault in invalid.faults]
         if faults:
             raise InvalidRequestError(faults)
         return jobs
 
+    async def _bindings_named_by(self, requests: Sequence[AnyRequest]) -> FoundBindings:
+        changes = [request for request in requests if isinstance(request, ChangeRequest)]
+        job_ids = list({change.bind_job_id for change in changes if change.bind_job_id is not None})
+        return dict(zip(job_ids, await self._ledger.bindings_of(job_ids), strict=True)) if job_ids else {}
+
     async def _publish(self, lane: Lane, ids: Sequence[str]) -> None:
         await asyncio.get_running_loop().run_in_executor(self._executor, self._publisher.publish, lane, ids)
 
-    async def file_message(self, given: object, *, task_id: str) -> tuple[Lane, str] | None:
-        """File a request that came as a Celery message, the task's id being its idempotency key.
+    async def file_message(
+        self, given: object, *, task_id: str, kind: JobKind = JobKind.BIND
+    ) -> tuple[Lane, str] | None:
+        """File a request of this kind that came as a Celery message, the task's id being its idempotency key.
 
         A request that breaks a rule is filed too, with its refusal, so that its sender finds out.
 
         Returns:
             Lane and id of the job, or None where the id stands for another request.
         """
-        job = self._job_of_message(given, task_id)
+        job = await self._job_of_message(given, task_id, kind)
         try:
             await self._ledger.open(job)
         except IdempotencyConflictError as conflict:
@@ -115,9 +125,10 @@ class Intake:
             return None
         return job.lane, job.job_id
 
-    def _job_of_message(self, given: object, task_id: str) -> NewJob:
+    async def _job_of_message(self, given: object, task_id: str, kind: JobKind) -> NewJob:
         try:
-            return self.acceptance.job_of(self.acceptance.parse(given), key=task_id)
+            request = self.acceptance.parse(given, kind)
+            return self.acceptance.job_of(request, key=task_id, found=await self._bindings_named_by([request]))
         except InvalidRequestError as invalid:
             return NewJob(
                 job_id=job_id_for_key(task_id),
@@ -127,6 +138,7 @@ class Intake:
                 seed="",
                 callback_url=self._usable_callback_url(given),
                 refusal=str(invalid),
+                kind=kind,
             )
 
     def _usable_callback_url(self, given: object) -> str:

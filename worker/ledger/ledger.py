@@ -1,8 +1,12 @@
 """The jobs' records in Redis: file, claim, settle, read. Each move is one atomic script."""
 
+import json
+from collections.abc import Sequence
+
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from worker.domain.binding import Binding
 from worker.domain.job import Job, JobState, Lane
 from worker.errors import IdempotencyConflictError, JobNotFoundError, LedgerUnavailableError
 from worker.ledger.keys import callback_key, job_keys, member_of
@@ -133,12 +137,37 @@ class Ledger:
             raise JobNotFoundError(job_id)
         return job_from_record(job_id, record)
 
+    async def bindings_of(self, job_ids: Sequence[str]) -> list[Binding | JobState | None]:
+        """What these jobs have bound, in one pipeline: a job's binding, or the state of one that has none.
+
+        None stands for a job without a record.
+
+        Raises:
+            LedgerUnavailableError: Redis did not answer.
+        """
+        pipeline = self._redis.pipeline(transaction=False)
+        for job_id in job_ids:
+            pipeline.hmget(job_keys(job_id).job, ["state", "subs_id", "phone_no_x", "request"])
+        try:
+            replies = await pipeline.execute()
+        except (RedisError, OSError) as failure:
+            raise LedgerUnavailableError(_unavailable(failure)) from failure
+        return [_binding_in(*reply) for reply in replies]
+
     async def states_of(self, job_ids: list[str]) -> list[JobState | None]:
         """The jobs' states, None for those without a record."""
         pipeline = self._redis.pipeline(transaction=False)
         for job_id in job_ids:
             pipeline.hget(job_keys(job_id).job, "state")
         return [JobState(state) if state else None for state in await pipeline.execute()]
+
+
+def _binding_in(
+    state: str | None, subs_id: str | None, phone_no_x: str | None, request: str | None
+) -> Binding | JobState | None:
+    if state != JobState.BOUND:
+        return JobState(state) if state else None
+    return Binding(subs_id or "", phone_no_x or "", json.loads(request or "{}").get("PoolKey", ""))
 
 
 def _callback_head(callback: OwedCallback | None) -> tuple[str, int]:

@@ -51,8 +51,16 @@ class NewJob:
             "on_doubt": "" if self.on_doubt is OnDoubt.HOLD else self.on_doubt.value,
             "callback_url": self.callback_url,
             "refusal": self.refusal,
+            **self._named_binding(),
         }
         return flatten((name, value) for name, value in fields.items() if value)
+
+    def _named_binding(self) -> dict[str, str]:
+        """What a bind finds out, an update or unbind knows from the start."""
+        if self.kind is JobKind.BIND:
+            return {}
+        phone_no_x = self.parameters.get("PhoneNoX") or self.parameters.get("SecretNo", "")
+        return {"subs_id": self.parameters.get("SubsId", ""), "phone_no_x": phone_no_x}
 
 
 @dataclass(frozen=True, slots=True)
