@@ -96,7 +96,7 @@ def test_each_aspect_has_its_option(
 
 
 BAD: list[tuple[list[str], str, str]] = [
-    (["unbind"], "bind_job_id", "is required (or subs_id and phone_no_x)"),
+    (["unbind", "--pool-key=FC1"], "bind_job_id", "is required (or subs_id and phone_no_x)"),
     (["unbind", "x"], "bind_job_id", "must be the 26 letters and digits"),
     (["unbind", "k" * 26, *NAMED], "bind_job_id", "give either bind_job_id, or subs_id"),
     (["unbind", "--subs-id=100", "--pool-key=FC1"], "phone_no_x", "is required"),

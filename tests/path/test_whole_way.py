@@ -11,6 +11,7 @@ from celery import Celery
 from tasks import (
     BindRequest,
     IdempotencyConflictError,
+    JobKind,
     JobNotFoundError,
     JobState,
     Lane,
@@ -142,6 +143,19 @@ def test_a_bad_message_becomes_a_failed_job_with_its_reason(
     assert "13900001234" not in job.message
     if len(arguments) == 1 and isinstance(arguments[0], dict):
         wait_until(lambda: [event["type"] for event in callbacks_of(running, job_id)] == ["bind.failed"])
+
+
+@pytest.mark.parametrize("kind", [JobKind.UPDATE, JobKind.UNBIND])
+def test_a_bad_update_or_unbind_becomes_a_failed_job_of_its_kind(
+    running: Running, client: Celery, kind: JobKind
+) -> None:
+    task_id = str(uuid4())
+    client.send_task(f"axn.{kind.value}", kwargs={"subs_id": "x"}, queue="axn.checkout", task_id=task_id)
+    job_id = job_id_for_key(task_id)
+    wait_until(lambda: known(job_id), WAIT_S)
+    job = wait(job_id, WAIT_S)
+    assert (job.kind, job.state, job.code) == (kind, JobState.FAILED, "request.invalid")
+    assert "subs_id: must be digits only" in job.message
 
 
 def known(job_id: str) -> bool:
