@@ -7,12 +7,15 @@ Tasks, each in a module of its name: `axn.jobs` and `axn.callbacks` take ids tha
 """
 
 from worker.domain.bind_request import BindRequest
+from worker.domain.durability import Durability
 from worker.domain.job import Job, JobKind, JobState, Lane, OnDoubt
 from worker.domain.job_ids import job_id_for_key
 from worker.domain.unbind_request import UnbindRequest
 from worker.domain.update_request import UpdateRequest
 from worker.errors import (
     AxnError,
+    DurabilityUnavailableError,
+    DurabilityUnconfirmedError,
     IdempotencyConflictError,
     InvalidRequestError,
     JobNotFoundError,
@@ -35,6 +38,9 @@ from worker.producers import (
 __all__ = [
     "AxnError",
     "BindRequest",
+    "Durability",
+    "DurabilityUnavailableError",
+    "DurabilityUnconfirmedError",
     "IdempotencyConflictError",
     "InvalidRequestError",
     "Job",

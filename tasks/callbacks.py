@@ -13,9 +13,9 @@ _log = logging.getLogger(__name__)
 def callbacks(message: object = None, *_: object, **__: object) -> None:
     """Try the callbacks of one message."""
     try:
-        _lane, webhook_ids = decode_ids(message)
+        told = decode_ids(message)
     except ValueError as unreadable:
         _log.error("message dropped: %s; the timetable publishes its callbacks again", unreadable)
         return
     process = this_process()
-    process.runtime.run(process.services.delivery.deliver(webhook_ids))
+    process.runtime.run(process.services.delivery.deliver(told.ids, published_at_ms=told.published_at_ms))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from tasks.process import WorkerProcess, this_process
+from tasks.process import this_process
 from worker.domain.job import JobKind
 
 
@@ -17,11 +17,8 @@ def file_and_attempt(kind: JobKind, args: Sequence[object], kwargs: Mapping[str,
     """
     given = args[0] if len(args) == 1 and not kwargs else kwargs or list(args)
     process = this_process()
-    process.runtime.run(_file_and_attempt(process, given, task_id, kind))
-
-
-async def _file_and_attempt(process: WorkerProcess, given: object, task_id: str, kind: JobKind) -> None:
-    filed = await process.services.producer.intake.file_message(given, task_id=task_id, kind=kind)
+    intake = process.services.producer.intake
+    filed = process.runtime.run(intake.file_message(given, task_id=task_id, kind=kind))
     if filed is not None:
         lane, job_id = filed
-        await process.services.attempts.work_on(lane, [job_id])
+        process.work_on(lane, [job_id])

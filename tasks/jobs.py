@@ -13,9 +13,8 @@ _log = logging.getLogger(__name__)
 def jobs(message: object = None, *_: object, **__: object) -> None:
     """Work on the jobs of one message; what is not claimable is dropped quietly."""
     try:
-        lane, job_ids = decode_ids(message)
+        told = decode_ids(message)
     except ValueError as unreadable:
         _log.error("message dropped: %s; the timetable publishes its jobs again", unreadable)
         return
-    process = this_process()
-    process.runtime.run(process.services.attempts.work_on(lane, job_ids))
+    this_process().work_on(told.lane, told.ids, published_at_ms=told.published_at_ms)

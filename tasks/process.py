@@ -1,13 +1,18 @@
 """This worker process's services: made when Celery starts the process, ended when it stops."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from celery.signals import worker_init, worker_process_init, worker_process_shutdown, worker_ready, worker_shutdown
 
+from tasks.stop_signals import StopSignals
 from worker import __version__
 from worker.app import app
 from worker.bootstrap import WorkerServices, build_worker, check_worker_settings
+from worker.domain.durations import duration_ms
+from worker.domain.job import Lane
 from worker.errors import SettingsError
+from worker.ledger.server_check import log_redis_warnings
 from worker.reporting import set_up_sentry
 from worker.runtime import OnePerProcess, Runtime
 from worker.settings import Settings, load_settings
@@ -19,18 +24,35 @@ class WorkerProcess:
     def __init__(self) -> None:
         settings = load_settings()
         set_up_sentry(settings.sentry_dsn.get_secret_value(), settings.environment, __version__)
+        self.grace_s = duration_ms(settings.grace) / 1000
         self.runtime = Runtime("axn-worker")
         self.services = self.runtime.run(self._build(settings))
 
     @staticmethod
     async def _build(settings: Settings) -> WorkerServices:
         services = build_worker(settings, app)
-        services.start_ticking()
+        await log_redis_warnings(services.producer.redis)
+        services.start()
         return services
+
+    def work_on(self, lane: Lane, job_ids: Sequence[str], *, published_at_ms: int = 0) -> None:
+        """Work on jobs until all are dealt with. What is handed back because the process stops is published again."""
+        attempts = self.services.attempts
+        handed_back = self.runtime.run(attempts.work_on(lane, job_ids, published_at_ms=published_at_ms))
+        if handed_back:
+            self.services.producer.publisher.publish(lane, handed_back, published_at_ms)
+
+    def stop_claiming(self) -> None:
+        """Begin nothing more, hand back what was not sent, and after the grace time what is still under way."""
+        self.runtime.call_soon(self.services.stop_claiming, self.grace_s)
+
+    def cut_short(self) -> None:
+        """Hand back what is under way, now."""
+        self.runtime.call_soon(self.services.attempts.stop.cut_short)
 
     def end(self) -> None:
         """Let callbacks under way end, then close."""
-        self.runtime.run(self.services.aclose())
+        self.runtime.run(self.services.aclose(self.grace_s))
         self.runtime.stop()
 
 
@@ -54,7 +76,8 @@ def _start(**_: Any) -> None:
 
 
 def _start_and_tell(**_: Any) -> None:
-    this_process()
+    process = this_process()
+    StopSignals(process.stop_claiming, process.cut_short, force_after_s=process.grace_s).install()
     print("axn worker ready", flush=True)  # noqa: T201 - whoever supervises the process waits for this line
 
 

@@ -30,6 +30,7 @@ from worker.http import HttpClient
 from worker.ledger.callbacks import CallbackLedger
 from worker.ledger.keys import callback_key, job_keys, webhook_id_of
 from worker.ledger.records import AttemptKnowledge, CallbackClaim, Settlement
+from worker.progress import Progress
 
 KEY = bytes(range(24))
 SCHEDULE_MS = (10_000, 40_000)
@@ -68,11 +69,12 @@ async def delivering(
         CallbackSender(http, keys=keys, timeout_ms=2_000, clock=LeapingClock()),
         schedule_ms=SCHEDULE_MS,
         lease_ms=30_000,
+        progress=Progress(),
         in_flight=in_flight,
         random_share=lambda: share,
     )
     yield delivery
-    await delivery.drain()
+    await delivery.drain(5)
     await http.aclose()
 
 
@@ -124,7 +126,7 @@ async def test_the_first_try_right_after_the_settlement_uses_its_reserved_hand(r
         assert delivery.reserve() == ""
         job_id, webhook_id = await owing(redis, receiver.url, token)
         delivery.start(CallbackClaim(webhook_id, token, job_id, receiver.url, "{}", tries=1))
-        await delivery.drain()
+        await delivery.drain(5)
         assert delivery.reserve()
     assert len(receiver.requests) == 1
     assert (await ledger_of(redis).read(job_id)).callback_state == "delivered"

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
@@ -7,11 +7,12 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from tests.ledger.support import claimed, ledger_of, new_job, opened, until, waiting
+from tests.ledger.support import claimed, ledger_of, new_job, now_ms, opened, until, waiting
 from worker.clock import SystemClock
 from worker.domain.job import Lane
 from worker.ledger.keys import job_keys, member_of, webhook_id_of
-from worker.ledger.timetable import Timetable
+from worker.ledger.timetable import Due, Timetable
+from worker.progress import Progress
 from worker.publisher import Publisher
 from worker.ticker import Ticker
 
@@ -24,12 +25,13 @@ class FakePublisher:
         self.takes = takes
         self.published: list[tuple[Lane, list[str]]] = []
 
-    def publish(self, lane: Lane, ids: Sequence[str]) -> bool:
+    def publish(self, lane: Lane, ids: Sequence[str], published_at_ms: int) -> bool:
+        assert published_at_ms > 0
         self.published.append((lane, sorted(ids)))
         return self.takes
 
-    def backlog(self, lane: Lane) -> int:
-        return self.waiting_messages
+    def backlogs(self) -> dict[Lane, int]:
+        return dict.fromkeys(Lane, self.waiting_messages)
 
 
 class HurriedClock(SystemClock):
@@ -48,10 +50,10 @@ class BrokenTimetable(Timetable):
 
     failures: list[Exception]
 
-    async def take_due(self) -> list[tuple[Lane, str]]:
+    async def take_due(self, taken_up: Mapping[Lane, float] | None = None) -> Due:
         if self.failures:
             raise self.failures.pop(0)
-        return await super().take_due()
+        return await super().take_due(taken_up)
 
 
 @pytest.fixture
@@ -61,12 +63,16 @@ def executor() -> Iterator[ThreadPoolExecutor]:
 
 
 def ticker_of(
-    redis: Redis, publisher: FakePublisher, executor: ThreadPoolExecutor, timetable: Timetable | None = None
+    redis: Redis,
+    publisher: FakePublisher,
+    executor: ThreadPoolExecutor,
+    timetable: Timetable | None = None,
+    progress: Progress | None = None,
 ) -> Ticker:
     return Ticker(
-        timetable or Timetable(redis, next_look_ms=5_000, most_per_partition=50),
-        ledger_of(redis),
+        timetable or timetable_of(redis),
         cast(Publisher, publisher),
+        progress=progress or Progress(),
         executor=executor,
         tick_ms=500,
         clock=HurriedClock(),
@@ -97,7 +103,13 @@ async def test_what_is_due_is_published_by_its_lane_and_once(redis: Redis, execu
     assert await ticker.tick() == 0
 
 
-async def test_while_a_lane_has_a_backlog_only_its_accepted_jobs_are_left_alone(
+async def looked_at_again(redis: Redis, job_id: str) -> None:
+    """Let the first look at what became of its publication come due."""
+    client: Any = redis
+    await client.zincrby(job_keys(job_id).timetable, -6_000, member_of(Lane.CHECKOUT, job_id))
+
+
+async def test_while_a_lane_has_a_backlog_its_queued_jobs_are_left_alone(
     redis: Redis, executor: ThreadPoolExecutor
 ) -> None:
     ledger, publisher = ledger_of(redis), FakePublisher(backlog=7)
@@ -105,14 +117,36 @@ async def test_while_a_lane_has_a_backlog_only_its_accepted_jobs_are_left_alone(
     await ledger.settle(await claimed(ledger, later), waiting(0))
     await claimed(ledger, dead)
     webhook_id = webhook_id_of(accepted, 1)
-    for job_id in (accepted, later, dead):
+    await looked_at_again(redis, accepted)
+    for job_id in (later, dead):
         await make_due(redis, job_id)
     await make_due(redis, accepted, Lane.CALLBACK, webhook_id)
     assert await ticker_of(redis, publisher, executor).tick() == 3
     assert sorted(publisher.published) == [(Lane.CALLBACK, [webhook_id]), (Lane.CHECKOUT, sorted([later, dead]))]
-    await make_due(redis, accepted)
-    publisher.waiting_messages = 0
+
+
+async def test_once_its_queue_is_empty_an_unheard_job_is_published_again(
+    redis: Redis, executor: ThreadPoolExecutor
+) -> None:
+    publisher = FakePublisher(backlog=0)
+    job_id = (await opened(ledger_of(redis))).job_id
+    await looked_at_again(redis, job_id)
     assert await ticker_of(redis, publisher, executor).tick() == 1
+
+
+async def test_in_a_busy_lane_a_job_is_published_again_once_a_later_message_was_taken_up(
+    redis: Redis, executor: ThreadPoolExecutor
+) -> None:
+    publisher, progress = FakePublisher(backlog=7), Progress()
+    job_id = (await opened(ledger_of(redis))).job_id
+    await looked_at_again(redis, job_id)
+    progress.note(Lane.CHECKOUT, await now_ms(redis))
+    assert await ticker_of(redis, publisher, executor, progress=progress).tick() == 1
+    assert await timetable_of(redis).note_progress({}) == {Lane.CHECKOUT: progress._taken_up[Lane.CHECKOUT]}
+
+
+def timetable_of(redis: Redis) -> Timetable:
+    return Timetable(redis, next_look_ms=5_000, most_per_partition=50)
 
 
 async def test_a_job_without_a_record_is_published_so_that_its_claim_clears_the_entry(
@@ -130,7 +164,7 @@ async def test_what_the_broker_did_not_take_is_not_counted_and_stays_in_the_time
     publisher = FakePublisher(takes=False)
     job = await opened(ledger_of(redis))
     await make_due(redis, job.job_id)
-    timetable = Timetable(redis, next_look_ms=5_000, most_per_partition=50)
+    timetable = timetable_of(redis)
     assert await ticker_of(redis, publisher, executor, timetable).tick() == 0
     assert await timetable.size() == 1
 

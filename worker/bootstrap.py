@@ -8,8 +8,13 @@ from dataclasses import dataclass, field
 from celery import Celery
 from redis.asyncio import Redis
 
-from worker.attempt.attempt import ACTION, AttemptRules, Attempts
+from worker.attempt.attempt import AttemptRules, Attempts
 from worker.attempt.decisions import RetryRules
+from worker.attempt.found_bindings import FoundBindingsDesk
+from worker.attempt.leases import Leases
+from worker.attempt.paced_provider import PacedProvider
+from worker.attempt.resolution import Resolutions
+from worker.attempt.stopping import Stop
 from worker.callbacks.guard import ReceiverRules, guarded_socket_factory
 from worker.callbacks.sender import CallbackSender
 from worker.callbacks.signature import decode_secrets
@@ -21,11 +26,15 @@ from worker.errors import SettingsError
 from worker.http import HttpClient
 from worker.intake.acceptance import Acceptance, AcceptanceRules
 from worker.intake.intake import Intake
+from worker.ledger.audit import Audit
+from worker.ledger.binding_queue import BindingQueue
 from worker.ledger.callbacks import CallbackLedger
+from worker.ledger.durable import DurableOpening
 from worker.ledger.endings import Endings
 from worker.ledger.ledger import Ledger
 from worker.ledger.timetable import Timetable
 from worker.pace.pace import Pace, ProbeRules, account_of
+from worker.progress import Progress
 from worker.provider.client import ProviderClient
 from worker.provider.credentials import ChainCredentials, CredentialsSource, StaticCredentials, official_chain
 from worker.provider.requests import Credentials
@@ -36,8 +45,10 @@ from worker.ticker import Ticker
 
 _LARGEST_ANSWER_BYTES = 1 << 20
 _LARGEST_RECEIVER_ANSWER_BYTES = 64 << 10
-_DUE_PER_PARTITION = 500
+_DUE_PER_PARTITION = 1_000
 _LEASE_SLACK_MS = 2_000
+_WAITING_CONNECTIONS = 256
+"""Each holds one `submit` that waits for a disk, up to a second with `appendfsync everysec`."""
 
 
 @dataclass
@@ -52,10 +63,14 @@ class ProducerServices:
     publisher: Publisher
     executor: ThreadPoolExecutor
     clock: Clock
+    found_bindings: FoundBindingsDesk
+    resolutions: Resolutions
+    durable: DurableOpening
 
     async def aclose(self) -> None:
         """Close connections."""
         await self.endings.aclose()
+        await self.durable.aclose()
         await self.redis.aclose()
         self.executor.shutdown(wait=False)
 
@@ -71,16 +86,23 @@ class WorkerServices:
     clients: tuple[HttpClient, ...]
     background: set["asyncio.Task[None]"] = field(default_factory=set)
 
-    def start_ticking(self) -> None:
-        """Look at the timetable from now on."""
-        self.background.add(asyncio.get_running_loop().create_task(self.ticker.run()))
+    def start(self) -> None:
+        """Look at the timetable and renew leases from now on."""
+        loop = asyncio.get_running_loop()
+        self.background |= {loop.create_task(self.ticker.run()), loop.create_task(self.attempts.leases.run())}
 
-    async def aclose(self) -> None:
-        """Stop ticking, let callbacks under way end, close connections."""
+    def stop_claiming(self, grace_s: float) -> None:
+        """Begin no attempt any more; cut short after the grace time what is then still under way."""
+        if not self.attempts.stop.is_begun:
+            self.attempts.stop.begin()
+            asyncio.get_running_loop().call_later(grace_s, self.attempts.stop.cut_short)
+
+    async def aclose(self, grace_s: float) -> None:
+        """Stop ticking, let callbacks under way end within the grace time, close connections."""
         for task in self.background:
             task.cancel()
         await asyncio.gather(*self.background, return_exceptions=True)
-        await self.delivery.drain()
+        await self.delivery.drain(grace_s)
         for client in self.clients:
             await client.aclose()
         await self.producer.aclose()
@@ -101,13 +123,35 @@ def build_producer(settings: Settings, app: Celery, clock: Clock | None = None) 
     clock = clock or SystemClock()
     redis = connect(settings.redis_url, timeout_ms=duration_ms(settings.redis_timeout))
     ledger = Ledger(
-        redis, result_ttl_ms=duration_ms(settings.result_ttl), first_look_ms=duration_ms(settings.first_look)
+        redis,
+        result_ttl_ms=duration_ms(settings.result_ttl),
+        first_look_ms=duration_ms(settings.first_look),
+        rescues=settings.rescues,
     )
     publisher = Publisher(app)
     # One thread: kombu's producers are blocking, and the order of publication is then that of submission.
     executor = ThreadPoolExecutor(1, thread_name_prefix="axn-publish")
-    intake = Intake(build_acceptance(settings, clock), ledger, publisher, executor)
-    return ProducerServices(settings, redis, ledger, intake, Endings(redis, ledger), publisher, executor, clock)
+    durable = _durable_opening(settings, ledger)
+    intake = Intake(build_acceptance(settings, clock), ledger, durable, publisher, executor)
+    found_bindings = FoundBindingsDesk(ledger, clock, settings.lease_ms)
+    return ProducerServices(
+        settings, redis, ledger, intake, Endings(redis, ledger), publisher, executor, clock, found_bindings,
+        Resolutions(ledger, found_bindings, Audit(redis), clock, settings.lease_ms), durable,
+    )  # fmt: skip
+
+
+def _durable_opening(settings: Settings, ledger: Ledger) -> DurableOpening:
+    timeout_ms = duration_ms(settings.durability_timeout)
+    return DurableOpening(
+        connect(
+            settings.redis_url,
+            timeout_ms=duration_ms(settings.redis_timeout) + timeout_ms,
+            connections=_WAITING_CONNECTIONS,
+        ),
+        ledger,
+        replicas=settings.durability_replicas,
+        timeout_ms=timeout_ms,
+    )
 
 
 def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) -> WorkerServices:
@@ -118,17 +162,27 @@ def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) ->
     """
     producer = build_producer(settings, app, clock)
     provider_http, callback_http = _provider_http(settings), _callback_http(settings)
-    delivery = _delivery(settings, producer, callback_http)
+    progress = Progress()
+    delivery = _delivery(settings, producer, callback_http, progress)
     attempts = Attempts(
         ledger=producer.ledger,
-        pace=_pace(settings, producer),
-        provider=_provider(settings, provider_http, producer.clock),
+        provider=PacedProvider(
+            _provider(settings, provider_http, producer.clock),
+            _paces(settings, producer),
+            duration_ms(settings.pace.patience),
+        ),
+        bindings=BindingQueue(producer.redis, ttl_ms=duration_ms(settings.result_ttl)),
         courier=delivery,
+        found_bindings=producer.found_bindings,
         rules=_attempt_rules(settings),
         clock=producer.clock,
         slots=asyncio.Semaphore(settings.in_flight),
+        leases=Leases(producer.ledger, lease_ms=settings.lease_ms, clock=producer.clock),
+        progress=progress,
+        stop=Stop(),
     )
-    return WorkerServices(producer, attempts, delivery, _ticker(settings, producer), (provider_http, callback_http))
+    ticker = _ticker(settings, producer, progress)
+    return WorkerServices(producer, attempts, delivery, ticker, (provider_http, callback_http))
 
 
 def check_worker_settings(settings: Settings) -> None:
@@ -196,7 +250,19 @@ def _provider(settings: Settings, http: HttpClient, clock: Clock) -> ProviderCli
     )
 
 
-def _pace(settings: Settings, producer: ProducerServices) -> Pace:
+def _paces(settings: Settings, producer: ProducerServices) -> Mapping[str, Pace]:
+    pace = settings.pace
+    per_second = {
+        "BindAxn": pace.bind_axn_per_second,
+        "UnbindSubscription": pace.unbind_per_second,
+        "UpdateSubscription": pace.update_per_second,
+        "QuerySubsId": pace.query_per_second,
+        "QuerySubscriptionDetail": pace.query_per_second,
+    }
+    return {action: _pace(settings, producer, action, rate) for action, rate in per_second.items()}
+
+
+def _pace(settings: Settings, producer: ProducerServices, action: str, per_second: float) -> Pace:
     pace = settings.pace
     depth_ms: Mapping[Lane, int] = {
         Lane.CHECKOUT: duration_ms(pace.checkout_depth),
@@ -206,8 +272,8 @@ def _pace(settings: Settings, producer: ProducerServices) -> Pace:
     return Pace(
         producer.redis,
         account=account_of(settings.access_key_id),
-        action=ACTION,
-        per_second=pace.bind_axn_per_second,
+        action=action,
+        per_second=per_second,
         depth_ms=depth_ms,
         clock=producer.clock,
         probes=ProbeRules(
@@ -223,7 +289,6 @@ def _attempt_rules(settings: Settings) -> AttemptRules:
     return AttemptRules(
         lease_ms=settings.lease_ms,
         attempt_timeout_ms=duration_ms(settings.attempt_timeout),
-        patience_ms=duration_ms(settings.pace.patience),
         callback_lease_ms=_callback_lease_ms(settings),
         expiration_margin=settings.expiration_margin,
         retry=RetryRules(
@@ -234,6 +299,8 @@ def _attempt_rules(settings: Settings) -> AttemptRules:
             attempts=retry.attempts,
             probe_after_ms=duration_ms(settings.doubt.probe_after),
             probe_window_ms=duration_ms(settings.doubt.window),
+            doubt_probe=settings.doubt_probe,
+            read_lag_ms=duration_ms(settings.doubt.read_lag),
         ),
     )
 
@@ -242,7 +309,7 @@ def _callback_lease_ms(settings: Settings) -> int:
     return duration_ms(settings.callback_timeout) + _LEASE_SLACK_MS
 
 
-def _delivery(settings: Settings, producer: ProducerServices, http: HttpClient) -> Delivery:
+def _delivery(settings: Settings, producer: ProducerServices, http: HttpClient, progress: Progress) -> Delivery:
     sender = CallbackSender(
         http, keys=_callback_keys(settings), timeout_ms=duration_ms(settings.callback_timeout), clock=producer.clock
     )
@@ -252,17 +319,18 @@ def _delivery(settings: Settings, producer: ProducerServices, http: HttpClient) 
         schedule_ms=[duration_ms(delay) for delay in settings.callback_schedule],
         lease_ms=_callback_lease_ms(settings),
         in_flight=settings.callback_in_flight,
+        progress=progress,
     )
 
 
-def _ticker(settings: Settings, producer: ProducerServices) -> Ticker:
+def _ticker(settings: Settings, producer: ProducerServices, progress: Progress) -> Ticker:
     timetable = Timetable(
         producer.redis, next_look_ms=duration_ms(settings.first_look), most_per_partition=_DUE_PER_PARTITION
     )
     return Ticker(
         timetable,
-        producer.ledger,
         producer.publisher,
+        progress=progress,
         executor=producer.executor,
         tick_ms=duration_ms(settings.tick),
         heartbeat_file=settings.heartbeat_file,

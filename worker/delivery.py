@@ -7,9 +7,11 @@ import secrets
 from collections.abc import Callable, Sequence
 
 from worker.callbacks.sender import CallbackSender
+from worker.domain.job import Lane
 from worker.domain.masking import mask_text
 from worker.ledger.callbacks import CallbackLedger
 from worker.ledger.records import CallbackClaim
+from worker.progress import Progress
 
 _log = logging.getLogger(__name__)
 _JITTER = 0.2
@@ -34,6 +36,7 @@ class Delivery:
         schedule_ms: Sequence[int],
         lease_ms: int,
         in_flight: int,
+        progress: Progress,
         random_share: Callable[[], float] = random.random,
     ) -> None:
         self._ledger = ledger
@@ -42,6 +45,7 @@ class Delivery:
         self._lease_ms = lease_ms
         self._free = in_flight
         self._slots = asyncio.Semaphore(max(in_flight, 1))
+        self._progress = progress
         self._random_share = random_share
         self._running: set[asyncio.Task[None]] = set()
 
@@ -70,15 +74,18 @@ class Delivery:
         finally:
             self.release()
 
-    async def deliver(self, webhook_ids: Sequence[str]) -> None:
+    async def deliver(self, webhook_ids: Sequence[str], *, published_at_ms: int = 0) -> None:
         """Try each of these callbacks that is due."""
-        ends = await asyncio.gather(*(self._deliver_one(id_) for id_ in webhook_ids), return_exceptions=True)
+        ends = await asyncio.gather(
+            *(self._deliver_one(id_, published_at_ms) for id_ in webhook_ids), return_exceptions=True
+        )
         for webhook_id, end in zip(webhook_ids, ends, strict=True):
             if isinstance(end, Exception):
                 _log.error("callback %s: try broke off (%s)", webhook_id, type(end).__name__)
 
-    async def _deliver_one(self, webhook_id: str) -> None:
+    async def _deliver_one(self, webhook_id: str, published_at_ms: int) -> None:
         async with self._slots:
+            self._progress.note(Lane.CALLBACK, published_at_ms)
             claim = await self._ledger.claim(webhook_id, token=secrets.token_hex(8), lease_ms=self._lease_ms)
             if claim is not None:
                 await self._try(claim)
@@ -99,6 +106,10 @@ class Delivery:
     def _delay_ms(self, tries: int) -> int:
         return round(self._schedule_ms[tries - 1] * (1 - _JITTER + 2 * _JITTER * self._random_share()))
 
-    async def drain(self) -> None:
-        """Wait for the tries under way."""
-        await asyncio.gather(*self._running, return_exceptions=True)
+    async def drain(self, within_s: float) -> None:
+        """Wait for the first tries under way; what takes longer is cut off, and the timetable brings it back."""
+        if self._running:
+            _done, late = await asyncio.wait(self._running, timeout=within_s)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)

@@ -4,6 +4,8 @@
         InvalidRequestError      a bind request breaks a rule; nothing was stored
         IdempotencyConflictError the key is known, with another payload
         LedgerUnavailableError   Redis did not take the job; nothing is promised
+        DurabilityUnavailableError   the server cannot give the durability asked for; nothing was stored
+        DurabilityUnconfirmedError   the job is stored, but its durability was not confirmed in time
         JobNotFoundError         no such job, or its record has expired
         WaitTimeoutError         the job is not finished yet; it goes on all the same
         SettingsError            a variable is missing or wrong
@@ -58,6 +60,36 @@ class IdempotencyConflictError(AxnError):
 
 class LedgerUnavailableError(AxnError):
     """Redis could not be asked. Whether the job was stored is unknown; the same idempotency key makes a retry safe."""
+
+
+class DurabilityUnavailableError(AxnError):
+    """The ledger's Redis lacks what this durability takes. Nothing was stored."""
+
+    def __init__(self, durability: str, lack: str) -> None:
+        self.durability = durability
+        super().__init__(f"durability {durability}: {lack}; nothing was filed")
+
+
+class DurabilityUnconfirmedError(AxnError):
+    """The jobs are filed and go on, but whether they are as durable as asked is not known.
+
+    Submitting the same requests with the same idempotency keys asks again.
+
+    Attributes:
+        job_ids: of all jobs that this call filed or found filed, in the requests' order.
+        job_id: the first of them.
+    """
+
+    def __init__(self, durability: str, job_ids: Sequence[str], shortfall: str) -> None:
+        self.durability = durability
+        self.job_ids = tuple(job_ids)
+        self.job_id = self.job_ids[0]
+        count = len(self.job_ids)
+        what = f"job {self.job_id} is" if count == 1 else f"{count} jobs (the first: {self.job_id}) are"
+        super().__init__(
+            f"durability {durability} not confirmed: {shortfall}; {what} filed all the same, "
+            "submit again with the same idempotency key to ask again"
+        )
 
 
 class JobNotFoundError(AxnError):

@@ -5,6 +5,7 @@ nothing. Messages carry a version, so that a worker can tell a newer producer's.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from worker.domain.job import Lane
@@ -26,13 +27,26 @@ TASK_CALLBACKS = "axn.callbacks"
 """webhook-ids of callbacks that are due again."""
 
 
-def encode_ids(lane: Lane, ids: Sequence[str]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class IdsMessage:
+    """What a message says.
+
+    Attributes:
+        published_at_ms: Unix ms by Redis's clock; 0 where it does not tell.
+    """
+
+    lane: Lane
+    ids: list[str]
+    published_at_ms: int
+
+
+def encode_ids(lane: Lane, ids: Sequence[str], published_at_ms: int) -> dict[str, Any]:
     """The one argument of a message."""
-    return {"v": MESSAGE_VERSION, "lane": lane.value, "ids": list(ids)}
+    return {"v": MESSAGE_VERSION, "lane": lane.value, "ids": list(ids), "at": published_at_ms}
 
 
-def decode_ids(message: object) -> tuple[Lane, list[str]]:
-    """Lane and ids of a message; ids of another form are left out.
+def decode_ids(message: object) -> IdsMessage:
+    """What a message says; ids of another form are left out.
 
     Raises:
         ValueError: another version, or not such a message. Nothing is lost by dropping it: the timetable publishes
@@ -41,7 +55,8 @@ def decode_ids(message: object) -> tuple[Lane, list[str]]:
     if not isinstance(message, dict) or message.get("v") != MESSAGE_VERSION or not isinstance(message.get("ids"), list):
         raise ValueError(f"not a message of version {MESSAGE_VERSION}")
     ids = [id_ for id_ in message["ids"] if isinstance(id_, str) and is_job_id(id_.partition("-")[0])]
-    return Lane(str(message.get("lane"))), ids
+    at = message.get("at")
+    return IdsMessage(Lane(str(message.get("lane"))), ids, at if isinstance(at, int) else 0)
 
 
 def in_messages(ids: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -12,8 +12,11 @@ from typing import Any, TypeVar
 from worker.app import build_app
 from worker.bootstrap import ProducerServices, build_producer
 from worker.domain.any_request import AnyRequest
+from worker.domain.durability import Durability, parse_durability
 from worker.domain.job import Job, JobKind
 from worker.intake.intake import Submitted
+from worker.ledger import listing
+from worker.ledger.audit import AuditLine
 from worker.runtime import OnePerProcess, Runtime
 from worker.settings import load_settings
 
@@ -41,8 +44,12 @@ async def _run_async(work: Coroutine[Any, Any, T]) -> T:
     return await asyncio.wrap_future(_producer.get().runtime.submit(work))
 
 
-def submit(request: AnyRequest) -> str:
+def submit(request: AnyRequest, durability: Durability | str | None = None) -> str:
     """File one request: a bind, an update or an unbind. Its job is stored when this returns.
+
+    Args:
+        request: what is asked for.
+        durability: how firmly it must be stored: `accepted`, `fsynced` or `replicated`; None: AXN_DURABILITY.
 
     Returns:
         The job's id.
@@ -50,29 +57,47 @@ def submit(request: AnyRequest) -> str:
     Raises:
         InvalidRequestError: it breaks a rule; nothing was stored.
         IdempotencyConflictError: its key stands for another request.
+        DurabilityUnavailableError: the server lacks what that durability takes; nothing was stored.
+        DurabilityUnconfirmedError: its job is stored and goes on, but was not confirmed to be that durable in time.
         LedgerUnavailableError: Redis did not answer; submit again with the same idempotency key.
     """
-    return _run(_producer.get().services.intake.submit(request))
+    services = _producer.get().services
+    return _run(services.intake.submit(request, _chosen(services, durability)))
 
 
-async def submit_async(request: AnyRequest) -> str:
+async def submit_async(request: AnyRequest, durability: Durability | str | None = None) -> str:
     """`submit`, for coroutines."""
-    return await _run_async(_producer.get().services.intake.submit(request))
+    services = _producer.get().services
+    return await _run_async(services.intake.submit(request, _chosen(services, durability)))
 
 
-def submit_many(requests: Iterable[AnyRequest]) -> list[Submitted]:
+def submit_many(requests: Iterable[AnyRequest], durability: Durability | str | None = None) -> list[Submitted]:
     """File many requests, of any kinds, in one go, in the order given.
+
+    Args:
+        requests: what is asked for.
+        durability: as for `submit`; all of them are waited for together.
 
     Raises:
         InvalidRequestError: one breaks a rule; nothing was stored.
+        DurabilityUnavailableError: the server lacks what that durability takes; nothing was stored.
+        DurabilityUnconfirmedError: all are stored and go on, except those in conflict, but were not confirmed in time.
         LedgerUnavailableError: Redis did not answer; submit all again with the same idempotency keys.
     """
-    return _run(_producer.get().services.intake.submit_many(list(requests)))
+    services = _producer.get().services
+    return _run(services.intake.submit_many(list(requests), _chosen(services, durability)))
 
 
-async def submit_many_async(requests: Iterable[AnyRequest]) -> list[Submitted]:
+async def submit_many_async(
+    requests: Iterable[AnyRequest], durability: Durability | str | None = None
+) -> list[Submitted]:
     """`submit_many`, for coroutines."""
-    return await _run_async(_producer.get().services.intake.submit_many(list(requests)))
+    services = _producer.get().services
+    return await _run_async(services.intake.submit_many(list(requests), _chosen(services, durability)))
+
+
+def _chosen(services: ProducerServices, durability: Durability | str | None) -> Durability:
+    return services.settings.durability if durability is None else parse_durability(durability)
 
 
 def wait(job_id: str, timeout: float) -> Job:
@@ -106,6 +131,31 @@ def read(job_id: str) -> Job:
 async def read_async(job_id: str) -> Job:
     """`read`, for coroutines."""
     return await _run_async(_producer.get().services.ledger.read(job_id))
+
+
+def resolve_bound(job_id: str, *, phone_no_x: str, subs_id: str, by: str) -> Job:
+    """See `worker.attempt.resolution.Resolutions.bound_as`."""
+    return _run(_producer.get().services.resolutions.bound_as(job_id, phone_no_x=phone_no_x, subs_id=subs_id, by=by))
+
+
+def resolve_not_bound(job_id: str, *, by: str) -> Job:
+    """See `Resolutions.not_bound`."""
+    return _run(_producer.get().services.resolutions.not_bound(job_id, by=by))
+
+
+def resolve_rebind(job_id: str, *, is_surely_not_bound: bool, by: str) -> Job:
+    """See `Resolutions.rebind`."""
+    return _run(_producer.get().services.resolutions.rebind(job_id, is_surely_not_bound=is_surely_not_bound, by=by))
+
+
+def audit(limit: int) -> list[AuditLine]:
+    """What people did to jobs, newest first."""
+    return _run(_producer.get().services.resolutions.audit.newest(limit))
+
+
+def list_jobs(wanted: listing.JobFilter, limit: int, tell: listing.Tell) -> list[Job]:
+    """Many jobs: see `worker.ledger.listing.list_jobs`."""
+    return _run(listing.list_jobs(_producer.get().services.redis, wanted, limit, tell))
 
 
 def check_mapping(given: object, kind: JobKind = JobKind.BIND) -> AnyRequest:

@@ -17,17 +17,18 @@ _CONNECTIONS = 32
 """More callers than this wait for a free connection: redis-py's own pool would refuse the hundred-and-first."""
 
 
-def connect(url: str, *, timeout_ms: int) -> Redis:
+def connect(url: str, *, timeout_ms: int, connections: int = _CONNECTIONS) -> Redis:
     """A client of the ledger's Redis.
 
     Args:
         url: `redis://`, `rediss://` or `unix://`, with the database.
         timeout_ms: how long one command may take.
+        connections: most that are open at a time.
     """
     pool = BlockingConnectionPool.from_url(
         url,
         decode_responses=True,
-        max_connections=_CONNECTIONS,
+        max_connections=connections,
         timeout=timeout_ms / 1000,
         socket_timeout=timeout_ms / 1000,
         socket_connect_timeout=_CONNECT_TIMEOUT_S,

@@ -41,6 +41,10 @@ class Runtime:
             future.cancel()
             raise
 
+    def call_soon(self, function: Callable[..., object], *arguments: object) -> None:
+        """Call a function on the loop, soon; also from a signal handler."""
+        self._loop.call_soon_threadsafe(function, *arguments)
+
     def stop(self) -> None:
         """End the loop after cancelling what still runs on it."""
         self.run(_cancel_all())

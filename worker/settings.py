@@ -25,7 +25,9 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from worker.domain.durability import Durability
 from worker.domain.durations import Duration, duration_ms
+from worker.domain.job import DoubtProbe
 from worker.errors import SettingsError
 
 PREFIX = "AXN_"
@@ -52,6 +54,11 @@ class PaceSettings(BaseModel):
     """The shared rates, in calls per second of one account, over all workers together."""
 
     bind_axn_per_second: PositiveFloat = Field(50, description="BindAxn calls per second, all workers together")
+    unbind_per_second: PositiveFloat = Field(50, description="UnbindSubscription calls per second, the same")
+    update_per_second: PositiveFloat = Field(50, description="UpdateSubscription calls per second, the same")
+    query_per_second: PositiveFloat = Field(
+        50, description="calls per second of each of the two queries that look a binding up, the same"
+    )
     checkout_depth: Duration = Field(
         timedelta(milliseconds=50), description="how far ahead of the schedule checkout may run: its burst"
     )
@@ -85,6 +92,10 @@ class DoubtSettings(BaseModel):
         timedelta(seconds=5), description="wait before the same nonce is sent again, beyond the attempt's own timeout"
     )
     window: Duration = Field(timedelta(minutes=10), description="how long the same nonce may be sent again")
+    read_lag: Duration = Field(
+        timedelta(seconds=30),
+        description="how long the provider's queries may show an older state: so long a binding not found may exist",
+    )
 
 
 class Settings(BaseSettings):
@@ -97,6 +108,14 @@ class Settings(BaseSettings):
     redis_url: str = Field("redis://127.0.0.1:6379/0", description="the ledger: redis://, rediss:// or unix://")
     broker_url: str = Field("", description="Celery's broker; default: the ledger's server, next database")
     redis_timeout: Duration = Field(timedelta(seconds=2), description="longest wait for one Redis command")
+    durability: Durability = Field(
+        Durability.ACCEPTED,
+        description="what `submit` waits for: accepted (Redis has the job), fsynced (its disk has) or replicated",
+    )
+    durability_replicas: PositiveInt = Field(1, description="replicas that must hold a job for replicated")
+    durability_timeout: Duration = Field(
+        timedelta(seconds=2), description="longest wait for fsynced or replicated; past it the job is filed unconfirmed"
+    )
 
     credentials: Literal["static", "chain"] = Field(
         "static",
@@ -141,7 +160,16 @@ class Settings(BaseSettings):
         timedelta(seconds=60), description="how much further ahead than the provider's 60 s an Expiration must be"
     )
 
-    lease: Duration = Field(timedelta(seconds=45), description="how long a claimed job is one worker's alone")
+    lease: Duration = Field(
+        timedelta(seconds=20),
+        description="how long a job stays a dead worker's; a living one renews it. Longer than AXN_ATTEMPT_TIMEOUT",
+    )
+    rescues: PositiveInt = Field(
+        5, description="how many leases of a job may run out one after the other before it fails as poison"
+    )
+    grace: Duration = Field(
+        timedelta(seconds=15), description="how long attempts under way may take after SIGTERM, before they are cut off"
+    )
     result_ttl: Duration = Field(timedelta(days=7), description="how long a finished job stays readable")
     first_look: Duration = Field(
         timedelta(seconds=10), description="when the timetable looks at a job that no worker has taken"
@@ -174,17 +202,22 @@ class Settings(BaseSettings):
     sentry_dsn: SecretStr = Field(SecretStr(""), description="error reports go there; empty: nowhere")
     environment: str = Field("production", description="named in error reports")
 
+    doubt_probe: DoubtProbe = Field(
+        DoubtProbe.NONCE,
+        description="after an attempt of unknown effect: nonce sends the same nonce again, then looks a chosen X up; "
+        "lookup only looks up; off does neither",
+    )
+
     pace: PaceSettings = PaceSettings()
     retry: RetrySettings = RetrySettings()
     doubt: DoubtSettings = DoubtSettings()
 
     @model_validator(mode="after")
     def _lease_outlasts_an_attempt(self) -> Self:
-        needed = self.pace.patience + self.attempt_timeout
-        if self.lease <= needed:
+        if self.lease <= self.attempt_timeout:
             raise ValueError(
-                f"AXN_LEASE ({self.lease.total_seconds():g}s) must be longer than AXN_PACE__PATIENCE + "
-                f"AXN_ATTEMPT_TIMEOUT ({needed.total_seconds():g}s), or a job could be sent twice at once"
+                f"AXN_LEASE ({self.lease.total_seconds():g}s) must be longer than AXN_ATTEMPT_TIMEOUT "
+                f"({self.attempt_timeout.total_seconds():g}s), or a job could be sent twice at once"
             )
         return self
 
@@ -198,6 +231,13 @@ class Settings(BaseSettings):
         if not usable:
             raise ValueError("must be redis://host:port/0, rediss://… or unix:///path?db=0, the database a number")
         return url
+
+    @field_validator("durability_timeout")
+    @classmethod
+    def _durability_timeout_ends(cls, timeout: timedelta) -> timedelta:
+        if duration_ms(timeout) < 1:
+            raise ValueError("must be at least 1ms: Redis takes 0 for ever")
+        return timeout
 
     @field_validator("http_proxy")
     @classmethod

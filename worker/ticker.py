@@ -4,20 +4,22 @@ import asyncio
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
 
 from redis.exceptions import RedisError
 
 from worker.clock import Clock
-from worker.domain.job import JobState, Lane
-from worker.ledger.ledger import Ledger
-from worker.ledger.timetable import Timetable
+from worker.domain.job import Lane
+from worker.ledger.timetable import EVERYTHING, Timetable
+from worker.progress import Progress
 from worker.publisher import Publisher
 from worker.steps import reached
 
 _log = logging.getLogger(__name__)
+_SAME_TIME_MS = 2_000
+"""Messages published this close to each other may be taken up in another order: several workers share a queue."""
 
 
 class Ticker:
@@ -26,9 +28,9 @@ class Ticker:
     def __init__(
         self,
         timetable: Timetable,
-        ledger: Ledger,
         publisher: Publisher,
         *,
+        progress: Progress,
         executor: Executor,
         tick_ms: int,
         clock: Clock,
@@ -36,8 +38,8 @@ class Ticker:
         random_share: Callable[[], float] = random.random,
     ) -> None:
         self._timetable = timetable
-        self._ledger = ledger
         self._publisher = publisher
+        self._progress = progress
         self._executor = executor
         self._tick_ms = tick_ms
         self._clock = clock
@@ -63,24 +65,23 @@ class Ticker:
 
     async def tick(self) -> int:
         """Look once. Returns how many ids were published."""
-        due: dict[Lane, list[str]] = defaultdict(list)
-        for lane, id_ in await self._timetable.take_due():
-            due[lane].append(id_)
+        due = await self._timetable.take_due(await self._taken_up())
+        ids_of: dict[Lane, list[str]] = defaultdict(list)
+        for lane, id_ in due.entries:
+            ids_of[lane].append(id_)
         reached("tick.taken")
         published = 0
-        for lane, ids in due.items():
-            wanted = ids if lane is Lane.CALLBACK else await self._not_queued_already(lane, ids)
-            if wanted and await self._blocking(self._publisher.publish, lane, wanted):
-                published += len(wanted)
+        for lane, ids in ids_of.items():
+            if await self._blocking(self._publisher.publish, lane, ids, due.now_ms):
+                published += len(ids)
         reached("tick.published")
         return published
 
-    async def _not_queued_already(self, lane: Lane, job_ids: Sequence[str]) -> list[str]:
-        """Without the accepted jobs of a lane with a backlog: their messages are most likely still in it."""
-        states = await self._ledger.states_of(list(job_ids))
-        if JobState.ACCEPTED not in states or not await self._blocking(self._publisher.backlog, lane):
-            return list(job_ids)
-        return [id_ for id_, state in zip(job_ids, states, strict=True) if state is not JobState.ACCEPTED]
+    async def _taken_up(self) -> dict[Lane, float]:
+        """Per lane, up to which time of publication its messages have been taken up: EVERYTHING where none waits."""
+        backlogs = await asyncio.get_running_loop().run_in_executor(self._executor, self._publisher.backlogs)
+        come_so_far = await self._timetable.note_progress(self._progress.news())
+        return {lane: come_so_far.get(lane, 0) - _SAME_TIME_MS if backlogs.get(lane) else EVERYTHING for lane in Lane}
 
     async def _blocking(self, function: Callable[..., int], *arguments: object) -> int:
         return await asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)

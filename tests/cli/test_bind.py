@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import redis
 
+from tests.ledger.durable_servers import replicated
 from worker.domain.job_ids import is_job_id, job_id_for_key
 from worker.ledger.keys import job_keys
 from worker.local.redis_server import EmbeddedRedis
@@ -50,6 +52,7 @@ BAD: list[tuple[dict[str, str | None], str, str]] = [
     ({"on_doubt": "15012345678"}, "on_doubt", "must be 'hold' or 'rebind'"),
     ({"lane": "15012345678"}, "lane", "must be 'checkout' or 'batch'"),
     ({"idempotency_key": "k" * 257}, "idempotency_key", "must be at most 256 characters"),
+    ({"durability": A}, "durability", "must be 'accepted', 'fsynced' or 'replicated'"),
     ({"wait": "15012345678x"}, "--wait", "must be a span"),
 ]
 
@@ -159,7 +162,54 @@ def test_a_redis_that_is_away_ends_with_1_and_says_so(axn: Axn, monkeypatch: pyt
     assert said["error"].startswith("the ledger's Redis did not answer")
 
 
-BAD_SETTINGS = [("AXN_LEASE", "1s"), ("AXN_SIGNATURE", "v9"), ("AXN_REDIS_URL", "localhost"), ("AXN_TICK", "soon")]
+@pytest.mark.parametrize("by_variable", [False, True], ids=["option", "variable"])
+def test_a_job_on_disk_is_filed_like_any_other(
+    axn: Axn, ledger: "redis.Redis", monkeypatch: pytest.MonkeyPatch, *, by_variable: bool
+) -> None:
+    if by_variable:
+        monkeypatch.setenv("AXN_DURABILITY", "fsynced")
+    ended = axn(*words(durability=None if by_variable else "fsynced"))
+    assert (ended.status, ended.err) == (0, "")
+    assert record_of(ledger, ended.out.strip())["state"] == "accepted"
+    assert ledger.keys("*:durability") != []
+
+
+def test_a_durability_that_the_server_cannot_give_ends_with_1_and_files_nothing(
+    axn: Axn, ledger: "redis.Redis"
+) -> None:
+    ended = axn(*words(durability="replicated"))
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err.startswith("axn: durability replicated: 0 of 1 replicas are connected")
+    said = json.loads(axn(*words(durability="replicated"), "--json").out)
+    assert said["error"].endswith("nothing was filed")
+    assert ledger.dbsize() == 0
+
+
+@pytest.fixture
+def hanging_replica(axn: Axn, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The ledger's server has a replica that hangs."""
+    with replicated() as pair, pair.replica_stopped():
+        monkeypatch.setenv("AXN_REDIS_URL", pair.primary.url(0))
+        monkeypatch.setenv("AXN_DURABILITY_TIMEOUT", "50ms")
+        yield
+
+
+@pytest.mark.usefixtures("hanging_replica")
+def test_a_durability_that_is_not_confirmed_ends_with_3_and_tells_the_jobs_id(axn: Axn) -> None:
+    ended = axn(*words(durability="replicated", idempotency_key="order-1"))
+    assert (ended.status, ended.out.strip()) == (3, job_id_for_key("order-1"))
+    assert ended.err.startswith("axn: durability replicated not confirmed: 0 of 1 replicas had it within 0.05 s")
+    again = axn(*words(durability="replicated", idempotency_key="order-1"), "--json")
+    said = json.loads(again.out)
+    assert (again.status, again.err, said["job_id"]) == (3, "", job_id_for_key("order-1"))
+    assert "is filed all the same" in said["error"]
+    shown = axn("job", "show", said["job_id"], "--json")
+    assert json.loads(shown.out)["state"] == "accepted"
+
+
+BAD_SETTINGS = [("AXN_LEASE", "1s"), ("AXN_SIGNATURE", "v9"), ("AXN_REDIS_URL", "localhost"), ("AXN_TICK", "soon"),
+    ("AXN_DURABILITY", "sure"), ("AXN_DURABILITY_TIMEOUT", "0"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("variable", "value"), BAD_SETTINGS)

@@ -103,6 +103,8 @@ BAD: list[tuple[list[str], str, str]] = [
     (["unbind", "--subs-id=15012345678x", f"--phone-no-x={X}", "--pool-key=FC1"], "subs_id", "must be digits only"),
     (["unbind", *NAMED], "pool_key", "is required"),
     (["unbind", *NAMED, "--pool-key=FC1", "--wait=soon"], "--wait", "must be a span"),
+    (["unbind", *NAMED, "--pool-key=FC1", "--durability=later"], "durability", "must be"),
+    (["update", *NAMED, "--out-id=o", "--pool-key=FC1", "--durability=later"], "durability", "must be"),
     (["update", *NAMED, "--pool-key=FC1"], "request", "give exactly one of phone_no_a"),
     (
         ["update", *NAMED, "--pool-key=FC1", "--out-id=o", "--record"],

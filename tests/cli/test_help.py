@@ -35,7 +35,9 @@ def test_every_command_shows_an_example_of_itself(axn: Axn, command: list[str]) 
     assert f"Example: axn {' '.join(command)}" in ended.out
 
 
-@pytest.mark.parametrize("command", [["bind"], ["update"], ["unbind"], ["job", "show"], ["demo"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [["bind"], ["update"], ["unbind"], ["job", "show"], ["jobs"], ["demo"]], ids=" ".join
+)
 def test_commands_that_report_tell_their_exit_statuses(axn: Axn, command: list[str]) -> None:
     assert "Exit status: 0" in axn(*command, "--help").out
 

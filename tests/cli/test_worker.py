@@ -1,6 +1,13 @@
 """`axn worker` refuses to start where it could not work."""
 
+import subprocess
+import sys
+import threading
+from itertools import takewhile
+
 import pytest
+
+from worker.local.redis_server import EmbeddedRedis
 
 from .conftest import Axn
 
@@ -41,3 +48,28 @@ def test_an_unknown_lane_ends_with_2_and_the_lanes_are_named(axn: Axn, lanes: st
 def test_an_unknown_log_level_ends_with_2(axn: Axn) -> None:
     ended = axn("worker", "--log-level=loud")
     assert (ended.status, ended.err) == (2, "axn: --log-level: must be debug, info, warning or error\n")
+
+
+def test_a_worker_tells_of_a_redis_that_could_lose_jobs_and_starts_all_the_same(
+    axn: Axn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with EmbeddedRedis(options={"maxmemory-policy": "allkeys-lru"}) as server:
+        for name, value in (
+            ("ACCESS_KEY_ID", "id"), ("ACCESS_KEY_SECRET", "s3cr3t"), ("REDIS_URL", server.url(0)),
+            ("BROKER_URL", server.broker_url(1)),
+        ):  # fmt: skip
+            monkeypatch.setenv(f"AXN_{name}", value)
+        command = [sys.executable, "-m", "worker.cli", "worker", "--lanes", "batch"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as started:
+            assert started.stdout is not None
+            guard = threading.Timer(60, started.kill)
+            guard.start()
+            lines = list(takewhile(lambda line: line != "axn worker ready\n", started.stdout))
+            started.terminate()
+            rest = started.stdout.read()
+            guard.cancel()
+    assert started.returncode == 0, rest
+    told = [line for line in lines if "the ledger's Redis" in line]
+    assert len(told) == 1
+    assert "WARNING" in told[0]
+    assert "maxmemory-policy is allkeys-lru" in told[0]

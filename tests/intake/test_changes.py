@@ -119,7 +119,7 @@ def test_a_bind_job_that_is_not_bound_is_refused_with_its_state(state: JobState)
     }
 
 
-@pytest.mark.parametrize("found", [{}, {BIND_JOB_ID: None}], ids=["not asked for", "not found"])
+@pytest.mark.parametrize("found", [{}, {BIND_JOB_ID: ""}], ids=["not asked for", "not found"])
 def test_an_unknown_bind_job_is_refused_with_what_to_do(found: FoundBindings) -> None:
     rule = faults_of(UnbindRequest(bind_job_id=BIND_JOB_ID), found)["bind_job_id"]
     assert rule.startswith("no such job in the ledger")

@@ -21,6 +21,7 @@ from worker.domain.job_ids import job_id_for_key
 from worker.errors import IdempotencyConflictError, InvalidRequestError, LedgerUnavailableError
 from worker.intake.acceptance import Acceptance, AcceptanceRules
 from worker.intake.intake import Intake
+from worker.ledger.durable import DurableOpening
 from worker.ledger.keys import job_keys
 from worker.ledger.ledger import Ledger
 from worker.ledger.timetable import Timetable
@@ -30,6 +31,7 @@ from worker.redis_scripts import connect
 A = "15012345678"
 MINIMUM: dict[str, Any] = {"phone_no_a": A, "expires_in": "2h"}
 FIRST_LOOK_MS = 10_000
+DURABILITY_TIMEOUT_MS = 500
 
 
 class RecordingPublisher:
@@ -40,13 +42,10 @@ class RecordingPublisher:
         self.threads: set[str] = set()
         self.broker_is_away = False
 
-    def publish(self, lane: Lane, ids: Sequence[str]) -> bool:
+    def publish(self, lane: Lane, ids: Sequence[str], _published_at_ms: int) -> bool:
         self.threads.add(threading.current_thread().name)
         self.published.append((lane, list(ids)))
         return not self.broker_is_away
-
-    def backlog(self, lane: Lane) -> int:
-        return len([ids for to, ids in self.published if to is lane])
 
 
 @pytest.fixture
@@ -63,7 +62,8 @@ def executor() -> Iterator[ThreadPoolExecutor]:
 def intake_on(redis: Redis, publisher: RecordingPublisher, executor: ThreadPoolExecutor) -> Intake:
     rules = AcceptanceRules("FC1", timedelta(seconds=60), ReceiverRules())
     ledger = Ledger(redis, result_ttl_ms=60_000, first_look_ms=FIRST_LOOK_MS)
-    return Intake(Acceptance(rules, SystemClock()), ledger, cast("Publisher", publisher), executor)
+    durable = DurableOpening(redis, ledger, replicas=1, timeout_ms=DURABILITY_TIMEOUT_MS)
+    return Intake(Acceptance(rules, SystemClock()), ledger, durable, cast("Publisher", publisher), executor)
 
 
 @pytest.fixture
@@ -92,7 +92,9 @@ async def test_a_submitted_request_is_in_the_ledger_and_the_timetable_and_publis
     assert (record["digest"], record["callback_url"]) == (request.digest(), "https://h/axn")
     assert int(record["deadline_at"]) == accepted_at + 3_600_000
     assert parameters == {"PoolKey": "FC1", "Expiration": parameters["Expiration"], "PhoneNoA": A, "OutId": "o"}
-    assert await redis.zscore(job_keys(job_id).timetable, f"checkout:{job_id}") == accepted_at + FIRST_LOOK_MS
+    look = await redis.zscore(job_keys(job_id).timetable, f"checkout:{job_id}")
+    assert look is not None
+    assert int(look) == accepted_at + FIRST_LOOK_MS
     assert publisher.published == [(Lane.CHECKOUT, [job_id])]
 
 

@@ -11,13 +11,14 @@ from redis.asyncio import Redis
 
 from worker.domain.job import JobState, Lane
 from worker.domain.job_ids import job_id_for_key
+from worker.ledger.keys import job_keys, member_of
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import AttemptKnowledge, Claim, Settlement
 from worker.ledger.timetable import Timetable
 from worker.local.redis_server import EmbeddedRedis
 from worker.redis_scripts import connect
 
-from .support import BOUND, lapse, ledger_of, look_at, new_job, record_of, waiting
+from .support import BOUND, lapse, ledger_of, look_at, new_job, put, record_of, waiting
 
 KEYS = ("a", "b")
 ENDS = (
@@ -45,6 +46,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.stale: list[Claim] = []
         self.attempts: dict[str, int] = {}
         self.bound: dict[str, dict[str, str]] = {}
+        self.fences: dict[str, int] = {}
 
     def run(self, awaitable: Awaitable[Any]) -> Any:
         async def awaited() -> Any:
@@ -63,7 +65,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(key=st.sampled_from(KEYS))
     def open(self, key: str) -> None:
         filed = self.run(self.ledger.open(new_job(key)))
-        assert filed is (job_id_for_key(key) not in self.attempts)
+        assert bool(filed) is (job_id_for_key(key) not in self.attempts)
         self.attempts.setdefault(job_id_for_key(key), 0)
 
     @rule(key=st.sampled_from(KEYS))
@@ -72,10 +74,49 @@ class LedgerMachine(RuleBasedStateMachine):
         self.tokens += 1
         claim = self.run(self.ledger.claim(job_id, Lane.CHECKOUT, token=f"t{self.tokens}", lease_ms=60_000))
         if isinstance(claim, Claim):
-            assert job_id not in self.held, "two live claims of one job"
+            self.claimed(claim)
+
+    def claimed(self, claim: Claim) -> None:
+        job_id = claim.job_id
+        assert job_id not in self.held, "two live claims of one job"
+        assert claim.fence > self.fences.get(job_id, 0), "a fence that does not grow"
+        self.fences[job_id] = claim.fence
+        self.held[job_id] = claim
+        self.stale += [self.lapsed.pop(job_id)] if job_id in self.lapsed else []
+        self.attempts[job_id] = claim.attempt
+
+    @rule(key=st.sampled_from(KEYS), attempt=st.sampled_from(("1", "2", "any")))
+    def resume(self, key: str, attempt: str) -> None:
+        job_id = job_id_for_key(key)
+        before = self.run(record_of(self.redis, job_id))
+        self.tokens += 1
+        claim = self.run(
+            self.ledger.claim(job_id, Lane.CHECKOUT, token=f"t{self.tokens}", lease_ms=60_000, resume=attempt)
+        )
+        if isinstance(claim, Claim):
+            assert before["state"] == "in_doubt" or before.get("attempts") == attempt
+            assert claim.attempt == int(before["attempts"]), "resuming numbers no attempt"
+            self.claimed(claim)
+
+    @rule(key=st.sampled_from(KEYS))
+    def renew(self, key: str) -> None:
+        job_id = job_id_for_key(key)
+        if claim := self.held.get(job_id) or self.lapsed.get(job_id):
+            assert self.run(self.ledger.renew([claim], lease_ms=60_000)) == [True]
+            self.lapsed.pop(job_id, None)
             self.held[job_id] = claim
-            self.stale += [self.lapsed.pop(job_id)] if job_id in self.lapsed else []
-            self.attempts[job_id] = claim.attempt
+
+    @rule()
+    def renew_what_is_stale(self) -> None:
+        if self.stale:
+            assert not any(self.run(self.ledger.renew(self.stale[-3:], lease_ms=60_000)))
+
+    @rule(key=st.sampled_from(KEYS))
+    def expire(self, key: str) -> None:
+        """Its deadline passes: the next claim is late and numbers nothing."""
+        job_id = job_id_for_key(key)
+        if self.run(record_of(self.redis, job_id)).get("state") in UNFINISHED:
+            self.run(put(self.redis, job_keys(job_id).job, deadline_at=1))
 
     @rule(key=st.sampled_from(KEYS), settlement=st.sampled_from(SETTLEMENTS))
     def settle(self, key: str, settlement: Settlement) -> None:
@@ -108,6 +149,24 @@ class LedgerMachine(RuleBasedStateMachine):
         for job_id in self.attempts:
             state = self.run(record_of(self.redis, job_id))["state"]
             assert (self.run(look_at(self.redis, job_id)) is not None) is (state in UNFINISHED)
+
+    @invariant()
+    def a_job_in_doubt_stands_in_its_index_and_no_other_does(self) -> None:
+        client: Any = self.redis
+        for job_id in self.attempts:
+            state = self.run(record_of(self.redis, job_id))["state"]
+            keys = job_keys(job_id)
+            for index, indexed in ((keys.in_doubt, "in_doubt"), (keys.failed, "failed")):
+                stands = self.run(client.zscore(index, member_of(Lane.CHECKOUT, job_id))) is not None
+                assert stands is (state == indexed)
+
+    @invariant()
+    def every_record_is_legal(self) -> None:
+        for job_id in self.attempts:
+            record = self.run(record_of(self.redis, job_id))
+            assert record["state"] in {state.value for state in JobState}
+            assert (record["state"] == "submitting") == ("lease_until" in record)
+            assert ("finished_at" in record) == JobState(record["state"]).is_end
 
     @invariant()
     def attempts_decrease_only_where_nothing_was_sent(self) -> None:

@@ -11,43 +11,53 @@ from typing import Protocol
 
 from redis.exceptions import RedisError
 
-from worker.attempt.decisions import RetryRules, decide, doubt
-from worker.callbacks.events import ended_body
+from worker.attempt.announcing import Courier, owed_callback, owes_callback
+from worker.attempt.binding_changes import decide_change
+from worker.attempt.decisions import RetryRules, Unclear, decide, on_doubt
+from worker.attempt.leases import Lease, Leases
+from worker.attempt.look_up import can_look_up, decide_look_up, look_up
+from worker.attempt.paced_provider import PacedProvider
+from worker.attempt.refusals import bind_refusal, change_refusal, unsent_wait
+from worker.attempt.stopping import Phase, Stop
 from worker.clock import Clock
-from worker.domain.expiration import PROVIDER_MINIMUM, parse_expiration, unix_ms
-from worker.domain.job import JobKind, JobState, Lane
-from worker.domain.outcome import Outcome, Verdict
-from worker.ledger.keys import webhook_id_of
+from worker.domain.job import DoubtProbe, JobKind, JobState, Lane
+from worker.domain.outcome import Outcome
 from worker.ledger.ledger import Ledger
-from worker.ledger.records import AttemptKnowledge, CallbackClaim, Claim, OwedCallback, Settlement
-from worker.pace.pace import Pace, Permit
+from worker.ledger.records import AttemptKnowledge, BrokenRecordError, CallbackClaim, Claim, OwedCallback, Settlement
+from worker.progress import Progress
+from worker.provider.api import ProviderApi
 from worker.provider.nonce import attempt_nonce
 from worker.steps import reached
 
 _log = logging.getLogger(__name__)
-ACTION = "BindAxn"
+ACTIONS = {
+    JobKind.BIND: "BindAxn",
+    JobKind.UPDATE: "UpdateSubscription",
+    JobKind.UNBIND: "UnbindSubscription",
+}
 _SETTLE_AGAIN_MS = 250
-_PROVES_NOTHING_OF_THE_ACCOUNT = (Verdict.AMBIGUOUS, Verdict.NOT_PROCESSED, Verdict.THROTTLED)
+_REDIS_AWAY_MS = 1_000
+_BINDING_BUSY_MS = 500
+_MOST_LEFTOVERS = 20
+NOT_CLAIMED = "not_claimed"
+HANDED_BACK = "handed_back"
 
 
-class Caller(Protocol):
-    """The provider, as an attempt needs it."""
+class BindingOrder(Protocol):
+    """Who may change a binding: `worker.ledger.binding_queue`."""
 
-    async def call(self, action: str, parameters: dict[str, str], *, nonce: str) -> Outcome:
-        """Send one signed request; never raises."""
+    async def enlist(self, subs_id: str, job_id: str, accepted_at: int) -> str:
+        """Empty where the job holds the binding now, else the job before it."""
+
+    async def leave(self, subs_id: str, job_id: str) -> str:
+        """Give the binding back; the next job in line, or empty."""
 
 
-class Courier(Protocol):
-    """Who takes the callbacks of settled jobs, as an attempt needs him."""
+class FoundBindings(Protocol):
+    """Where a binding goes whose job is in other hands: `worker.attempt.found_bindings`."""
 
-    def reserve(self) -> str:
-        """A claim token for one delivery at once, or empty where all hands are full."""
-
-    def start(self, claim: CallbackClaim) -> None:
-        """Deliver in the background."""
-
-    def release(self) -> None:
-        """Give a reserved delivery back."""
+    async def tell(self, claim: Claim, settlement: Settlement) -> None:
+        """Make the job bound by it if that can still be, else report an orphan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +71,6 @@ class AttemptRules:
 
     lease_ms: int
     attempt_timeout_ms: int
-    patience_ms: int
     callback_lease_ms: int
     expiration_margin: timedelta
     retry: RetryRules
@@ -72,85 +81,158 @@ class Attempts:
     """Works on jobs. `slots` bounds how many this process holds a lease of."""
 
     ledger: Ledger
-    pace: Pace
-    provider: Caller
+    provider: PacedProvider
+    bindings: BindingOrder
     courier: Courier
+    found_bindings: FoundBindings
     rules: AttemptRules
     clock: Clock
     slots: asyncio.Semaphore
+    leases: Leases
+    progress: Progress
+    stop: Stop
 
-    async def work_on(self, lane: Lane, job_ids: Sequence[str]) -> None:
-        """All jobs of a message. One job's trouble is its own: the others go on, and its timetable entry stays."""
+    async def work_on(self, lane: Lane, job_ids: Sequence[str], *, published_at_ms: int = 0) -> list[str]:
+        """All jobs of a message. One job's trouble is its own: the others go on, and its timetable entry stays.
+
+        Returns:
+            The jobs that were handed back because this process stops: worth publishing again at once.
+        """
         reached("attempt.received")
-        ends = await asyncio.gather(*(self.attempt(lane, job_id) for job_id in job_ids), return_exceptions=True)
+        ends = await asyncio.gather(
+            *(self.attempt(lane, job_id, published_at_ms=published_at_ms) for job_id in job_ids),
+            return_exceptions=True,
+        )
         for job_id, end in zip(job_ids, ends, strict=True):
             if isinstance(end, Exception):
                 _log.error("job %s: attempt broke off (%s); the timetable brings it back", job_id, type(end).__name__)
         reached("attempt.done")
+        return [job_id for job_id, end in zip(job_ids, ends, strict=True) if end in (NOT_CLAIMED, HANDED_BACK)]
 
-    async def attempt(self, lane: Lane, job_id: str) -> str:
+    async def attempt(self, lane: Lane, job_id: str, *, published_at_ms: int = 0) -> str:
         """One attempt. Returns the job's new state, or why nothing was done."""
-        async with self.slots:
-            claim = await self.ledger.claim(job_id, lane, token=secrets.token_hex(8), lease_ms=self.rules.lease_ms)
-            if isinstance(claim, str):
-                return claim
-            reached(
-                "attempt.claimed",
-                job_id,
-                token=claim.token,
-                fence=claim.fence,
-                attempt=claim.attempt,
-                is_probe=claim.is_probe,
-            )
-            claimed_at_ms = self.clock.monotonic_ms()
-            settlement = self._refuse(claim) or await self._send(claim, claimed_at_ms)
-            now_ms = claim.now_ms + round(self.clock.monotonic_ms() - claimed_at_ms)
-            return await self._settle_and_announce(claim, settlement, now_ms)
-
-    def _refuse(self, claim: Claim) -> Settlement | None:  # noqa: PLR0911 - one return per reason
-        """What can be settled without the provider."""
-        if claim.refusal:
-            return _unsent_end(JobState.FAILED, "request.invalid", claim.refusal)
-        if claim.is_probe and claim.now_ms - claim.began_at > self.rules.retry.probe_window_ms:
-            return doubt(claim, "doubt.window_passed", "the same nonce may not be sent again so late")
-        if claim.is_late:
-            if claim.is_probe:
-                return doubt(claim, "doubt.deadline_passed", "the deadline passed while an attempt was unclear")
-            return _unsent_end(JobState.EXPIRED, "deadline.passed", "the deadline passed before it could be submitted")
-        ahead_ms = unix_ms(parse_expiration(claim.parameters["Expiration"])) - claim.now_ms
-        if timedelta(milliseconds=ahead_ms) <= PROVIDER_MINIMUM + self.rules.expiration_margin:
-            if claim.is_probe:
-                return doubt(
-                    claim, "doubt.expiration_near", "the Expiration came too near while an attempt was unclear"
-                )
-            return _unsent_end(JobState.FAILED, "expiration.too_near", "the Expiration is too near to be accepted")
-        return None
-
-    async def _send(self, claim: Claim, claimed_at_ms: float) -> Settlement:
-        permit = await self.pace.permit(claim.lane, patience_ms=self.rules.patience_ms)
-        if permit.come_back_ms:
-            return _unsent_wait(claim, permit.come_back_ms, "account.stopped" if permit.is_stopped else "pace.busy")
-        held_ms = self.clock.monotonic_ms() - claimed_at_ms
-        if held_ms + self.rules.attempt_timeout_ms >= self.rules.lease_ms:
-            return _unsent_wait(claim, 0, "lease.short")
-        nonce = attempt_nonce(claim.seed, claim.attempt)
-        reached("attempt.sending", claim.job_id, token=claim.token, fence=claim.fence, attempt=claim.attempt)
-        outcome = await self.provider.call(ACTION, dict(claim.parameters), nonce=nonce)
-        reached("attempt.answered", claim.job_id, token=claim.token, fence=claim.fence, verdict=outcome.verdict.value)
-        await self._judge_account(outcome, permit)
-        return decide(claim, outcome, self.rules.retry)
-
-    async def _judge_account(self, outcome: Outcome, permit: Permit) -> None:
-        """Stop the account for all workers when it is refused, and open it again when a probe gets through."""
+        self.stop.enter(Phase.QUEUED)
         try:
-            if outcome.verdict is Verdict.ACCOUNT:
-                if await self.pace.stop_account(outcome.code, by_probe=permit.is_probe):
-                    _log.error("account stopped, all its jobs wait: %s %s", outcome.code, outcome.message)
-            elif permit.is_probe and outcome.verdict not in _PROVES_NOTHING_OF_THE_ACCOUNT:
-                await self.pace.reopen_account()
-                _log.warning("account good again, its jobs go on")
+            async with self.slots:
+                self.progress.note(lane, published_at_ms)
+                return await self._attempt_in_slot(lane, job_id)
+        except asyncio.CancelledError:
+            if not self.stop.is_begun:
+                raise
+            return NOT_CLAIMED
+        finally:
+            self.stop.leave()
+
+    async def _attempt_in_slot(self, lane: Lane, job_id: str) -> str:
+        if self.stop.is_begun:
+            return NOT_CLAIMED
+        self.stop.enter(Phase.CLAIMING)
+        asked_ms = self.clock.monotonic_ms()
+        try:
+            claim = await self.ledger.claim(job_id, lane, token=secrets.token_hex(8), lease_ms=self.rules.lease_ms)
+        except BrokenRecordError as broken:
+            _log.error("job %s: its record is broken: %s", job_id, broken)
+            return "broken"
+        if isinstance(claim, str):
+            if claim == "condemned":
+                _log.error("job %s: failed as poison, its record is missing or tells no state", job_id)
+            return claim
+        reached(
+            "attempt.claimed", job_id, token=claim.token, fence=claim.fence, attempt=claim.attempt,
+            is_probe=claim.is_probe,
+        )  # fmt: skip
+        lease = self.leases.hold(claim, asked_ms)
+        try:
+            settlement = await self._settlement(lease)
+            self.stop.enter(Phase.SETTLING)
+            return await self._settle_and_announce(claim, settlement, self._now_ms(lease))
+        finally:
+            self.leases.let_go(lease)
+
+    def _now_ms(self, lease: Lease) -> int:
+        """Unix ms by Redis's clock, as far as this process can tell."""
+        return lease.claim.now_ms + round(self.clock.monotonic_ms() - lease.claimed_ms)
+
+    async def _settlement(self, lease: Lease) -> Settlement:
+        """What the claim comes to; also where this process stops, or Redis goes away, in the midst of it."""
+        claim = lease.claim
+        try:
+            self.stop.enter(Phase.HELD)
+            if self.stop.is_begun:
+                return self._cut_short(lease, "worker.stopped", 0)
+            return await (self._bind(lease) if claim.kind is JobKind.BIND else self._change(lease))
+        except asyncio.CancelledError:
+            if not self.stop.is_begun:
+                raise
+            return self._cut_short(lease, "worker.stopped", 0)
         except (RedisError, OSError) as failure:
-            _log.warning("account: Redis is away (%s), the next answer decides", type(failure).__name__)
+            _log.warning("job %s: Redis is away (%s), it waits", claim.job_id, type(failure).__name__)
+            return self._cut_short(lease, "redis.away", _REDIS_AWAY_MS)
+
+    def _cut_short(self, lease: Lease, code: str, delay_ms: int) -> Settlement:
+        if not lease.is_sending:
+            return unsent_wait(lease.claim, delay_ms, code)
+        return Settlement(
+            JobState.WAITING,
+            AttemptKnowledge.OPEN,
+            {"code": code, "had_doubt": 1},
+            delay_ms=self.rules.retry.probe_after_ms,
+        )
+
+    async def _bind(self, lease: Lease) -> Settlement:
+        claim, rules = lease.claim, self.rules
+        end = bind_refusal(claim, rules.retry, rules.expiration_margin)
+        if end is None:
+            sent = await self._send(lease, attempt_nonce(claim.seed, claim.attempt))
+            end = sent if isinstance(sent, Settlement) else decide(claim, sent, rules.retry)
+        return await self._clear_up(lease, end) if isinstance(end, Unclear) else end
+
+    async def _clear_up(self, lease: Lease, unclear: Unclear) -> Settlement:
+        """Ask the provider for the binding of the chosen X; without one, do as the request says."""
+        claim = lease.claim
+        if self.rules.retry.doubt_probe is DoubtProbe.OFF or not can_look_up(claim.parameters):
+            return on_doubt(claim, unclear)
+        looked_up = await look_up(ProviderApi(self.provider.for_lane(claim.lane)), claim.parameters)
+        return decide_look_up(claim, looked_up, unclear, now_ms=self._now_ms(lease), rules=self.rules.retry)
+
+    async def _change(self, lease: Lease) -> Settlement:
+        """An update or unbind: one at a time for each binding, in the order in which they were accepted."""
+        claim = lease.claim
+        end = change_refusal(claim)
+        if end is not None:
+            return end
+        if not await self._is_first_in_line(claim):
+            return unsent_wait(claim, _BINDING_BUSY_MS, "binding.busy")
+        sent = await self._send(lease, attempt_nonce(claim.seed, claim.attempt))
+        return sent if isinstance(sent, Settlement) else decide_change(claim, sent, self.rules.retry)
+
+    async def _is_first_in_line(self, claim: Claim) -> bool:
+        subs_id = claim.parameters["SubsId"]
+        for _ in range(_MOST_LEFTOVERS):
+            before = await self.bindings.enlist(subs_id, claim.job_id, claim.accepted_at)
+            if not before:
+                return True
+            if not await self.ledger.has_ended(before):
+                return False
+            await self.bindings.leave(subs_id, before)  # its worker died between its end and this
+        return False
+
+    async def _send(self, lease: Lease, nonce: str) -> Outcome | Settlement:
+        """Send the attempt, once there is a permit and the lease surely outlasts it; else why it was not sent."""
+        claim, action = lease.claim, ACTIONS[lease.claim.kind]
+        permit = await self.provider.permit(action, claim.lane)
+        if permit.come_back_ms:
+            return unsent_wait(claim, permit.come_back_ms, "account.stopped" if permit.is_stopped else "pace.busy")
+        if not await self.leases.covers(lease, self.rules.attempt_timeout_ms):
+            return unsent_wait(claim, 0, "lease.lost")
+        reached(
+            "attempt.sending", claim.job_id, token=claim.token, fence=claim.fence, attempt=claim.attempt, action=action
+        )
+        self.stop.enter(Phase.SENDING)
+        lease.is_sending = True
+        outcome = await self.provider.send(action, claim.parameters, nonce=nonce, permit=permit)
+        reached("attempt.answered", claim.job_id, token=claim.token, fence=claim.fence, verdict=outcome.verdict.value)
+        return outcome
 
     async def _settle_and_announce(self, claim: Claim, settlement: Settlement, now_ms: int) -> str:
         owed = self._owed_callback(claim, settlement, now_ms)
@@ -159,63 +241,53 @@ class Attempts:
             is_settled = await self._settle(claim, dataclasses.replace(settlement, callback=owed))
         finally:
             reached(
-                "attempt.settled",
-                claim.job_id,
-                token=claim.token,
-                fence=claim.fence,
-                state=settlement.state.value,
-                knowledge=settlement.knowledge.value,
-                is_settled=is_settled,
-            )
+                "attempt.settled", claim.job_id, token=claim.token, fence=claim.fence, state=settlement.state.value,
+                knowledge=settlement.knowledge.value, is_settled=is_settled,
+            )  # fmt: skip
             if owed is not None and owed.token:
                 self._announce(claim.job_id, owed, is_settled=is_settled)
         if not is_settled:
             _log.warning("job %s: lease lost before the attempt could be settled as %s", claim.job_id, settlement.state)
+            if settlement.state is JobState.BOUND:
+                await self.found_bindings.tell(claim, settlement)
             return "lease_lost"
         _log.info("job %s: %s %s", claim.job_id, settlement.state.value, settlement.fields.get("code", ""))
-        return settlement.state.value
+        await self._give_binding_back(claim, settlement)
+        is_handed_back = settlement.fields.get("code") == "worker.stopped" and not settlement.delay_ms
+        return HANDED_BACK if is_handed_back else settlement.state.value
 
     async def _settle(self, claim: Claim, settlement: Settlement) -> bool:
-        """Settle, and while the lease may still hold, again when Redis is away: what is known must not be lost."""
-        gives_up_ms = self.clock.monotonic_ms() + self.rules.lease_ms
+        """Settle, and again while Redis is away: what is known must not be lost. A process that stops gives up."""
+        stops_ms: float | None = None
         while True:
             try:
                 return await self.ledger.settle(claim, settlement)
             except (RedisError, OSError) as failure:
-                if self.clock.monotonic_ms() > gives_up_ms:
+                now_ms = self.clock.monotonic_ms()
+                if self.stop.is_begun:
+                    stops_ms = stops_ms or now_ms + self.rules.attempt_timeout_ms
+                if stops_ms is not None and now_ms > stops_ms:
                     raise
                 _log.warning("job %s: Redis is away (%s), settling again", claim.job_id, type(failure).__name__)
                 await self.clock.sleep_ms(_SETTLE_AGAIN_MS)
 
+    async def _give_binding_back(self, claim: Claim, settlement: Settlement) -> None:
+        if claim.kind is JobKind.BIND or not settlement.state.is_end or "SubsId" not in claim.parameters:
+            return
+        try:
+            await self.bindings.leave(claim.parameters["SubsId"], claim.job_id)
+        except (RedisError, OSError) as failure:  # the next in line finds that this job has ended
+            _log.warning("job %s: Redis is away (%s), its binding stays held", claim.job_id, type(failure).__name__)
+
     def _owed_callback(self, claim: Claim, settlement: Settlement, now_ms: int) -> OwedCallback | None:
-        if not claim.callback_url or not settlement.state.is_end:
+        if not owes_callback(claim, settlement):
             return None
-        body = ended_body(
-            kind=JobKind.BIND,
-            job_id=claim.job_id,
-            state=settlement.state,
-            unix_ms=now_ms,
-            attempts=claim.attempt - (settlement.knowledge is AttemptKnowledge.UNSENT),
-            parameters=claim.parameters,
-            fields={"possible_orphans": claim.possible_orphans, **settlement.fields},
-        )
         token = self.courier.reserve()
-        webhook_id = webhook_id_of(claim.job_id, claim.fence)
         first_look_ms = self.rules.callback_lease_ms if token else 0
-        return OwedCallback(webhook_id, claim.callback_url, body, token, first_look_ms)
+        return owed_callback(claim, settlement, now_ms=now_ms, token=token, first_look_ms=first_look_ms)
 
     def _announce(self, job_id: str, owed: OwedCallback, *, is_settled: bool) -> None:
         if not is_settled:
             self.courier.release()
             return
         self.courier.start(CallbackClaim(owed.webhook_id, owed.token, job_id, owed.url, owed.body, tries=1))
-
-
-def _unsent_end(state: JobState, code: str, message: str) -> Settlement:
-    knowledge = AttemptKnowledge.CLOSED if state is JobState.EXPIRED else AttemptKnowledge.UNSENT
-    return Settlement(state, knowledge, {"code": code, "message": message})
-
-
-def _unsent_wait(claim: Claim, delay_ms: int, code: str) -> Settlement:
-    knowledge = AttemptKnowledge.OPEN if claim.is_probe else AttemptKnowledge.UNSENT
-    return Settlement(JobState.WAITING, knowledge, {"code": code}, delay_ms=delay_ms)

@@ -1,10 +1,10 @@
-"""What follows from an outcome. Pure: a claim and an outcome in, a settlement out."""
+"""What follows from the outcome of a BindAxn. Pure: a claim and an outcome in, a settlement out."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from worker.domain.job import JobState, OnDoubt
+from worker.domain.job import DoubtProbe, JobState, OnDoubt
 from worker.domain.outcome import Outcome, Verdict
 from worker.ledger.records import AttemptKnowledge, Claim, Settlement
 from worker.provider.answers import bound_number
@@ -14,7 +14,15 @@ _LARGEST_EXPONENT = 30
 
 @dataclass(frozen=True, slots=True)
 class RetryRules:
-    """Delays in ms. `attempts`: how often a job that was certainly not processed is tried again."""
+    """Delays in ms. `attempts`: how often a job that was certainly not processed is tried again.
+
+    Attributes:
+        probe_after_ms: from an unclear outcome to the same nonce again: the first copy can no longer be under way.
+        probe_window_ms: how long after an attempt began its nonce may be sent again; the provider forgets nonces.
+        doubt_probe: what may be sent to find out.
+        read_lag_ms: how long the provider's queries may show an older state: so long nothing is concluded from not
+            finding a binding.
+    """
 
     base_ms: int
     cap_ms: int
@@ -23,6 +31,8 @@ class RetryRules:
     attempts: int
     probe_after_ms: int
     probe_window_ms: int
+    doubt_probe: DoubtProbe = DoubtProbe.NONCE
+    read_lag_ms: int = 30_000
     random_share: Callable[[], float] = random.random
 
     def backoff_ms(self, tries: int, floor_ms: int = 0) -> int:
@@ -37,37 +47,47 @@ class RetryRules:
         return int(self.random_share() * min(cap_ms, base_ms * 2 ** min(tries, _LARGEST_EXPONENT)))
 
 
-def decide(claim: Claim, outcome: Outcome, rules: RetryRules) -> Settlement:  # noqa: PLR0911 - one return per verdict
-    """Settle an attempt that was sent."""
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """No answer, and no repetition of the attempt, can tell whether the provider has bound."""
+
+    code: str
+    message: str
+
+
+def decide(claim: Claim, outcome: Outcome, rules: RetryRules) -> Settlement | Unclear:  # noqa: PLR0911 - one per verdict
+    """What follows from a bind that was sent."""
     match outcome.verdict:
         case Verdict.DONE:
             return _bound(outcome)
         case Verdict.AMBIGUOUS:
-            return _wait(outcome, rules.probe_after_ms, AttemptKnowledge.OPEN)
+            if rules.doubt_probe is not DoubtProbe.NONCE:
+                return Unclear(outcome.code, outcome.message)
+            return wait(outcome, rules.probe_after_ms, AttemptKnowledge.OPEN, had_doubt=1)
         case Verdict.NONCE_USED:
-            return doubt(claim, outcome.code, "an earlier copy of this attempt reached the provider")
+            return Unclear(outcome.code, "an earlier copy of this attempt reached the provider")
         case Verdict.THROTTLED:
             delay_ms = rules.backoff_ms(claim.throttles, outcome.retry_after_ms)
-            return _wait(outcome, delay_ms, _not_done(claim), throttles=claim.throttles + 1)
+            return wait(outcome, delay_ms, _not_done(claim), throttles=claim.throttles + 1)
         case Verdict.ACCOUNT:
             delay_ms = rules.slow_backoff_ms(claim.throttles)
-            return _wait(outcome, delay_ms, _not_done(claim), throttles=claim.throttles + 1)
+            return wait(outcome, delay_ms, _not_done(claim), throttles=claim.throttles + 1)
         case Verdict.NOT_PROCESSED:
             return _try_again(claim, outcome, rules.backoff_ms(claim.retries), rules)
         case Verdict.NO_NUMBER if not _may_be_our_own(claim):
             return _try_again(claim, outcome, rules.slow_backoff_ms(claim.retries), rules)
         case Verdict.CONFLICT | Verdict.NO_NUMBER if _may_be_our_own(claim):
-            return doubt(claim, outcome.code, "an earlier attempt may hold the number that this one was refused")
+            return Unclear(outcome.code, "an earlier attempt may hold the number that this one was refused")
         case _:
-            return _failed(outcome)
+            return failed(outcome)
 
 
-def doubt(claim: Claim, code: str, message: str) -> Settlement:
+def on_doubt(claim: Claim, unclear: Unclear) -> Settlement:
     """Nobody can tell whether the provider has bound: hold for a person, or bind anew as the request says.
 
     An orphan that was risked once is not risked again: what then stays unclear is held.
     """
-    fields: dict[str, str | int] = {"code": code, "message": message}
+    fields: dict[str, str | int] = {"code": unclear.code, "message": unclear.message, "look_up_since": 0}
     if claim.on_doubt is OnDoubt.REBIND and not claim.is_late and not claim.possible_orphans:
         fields["possible_orphans"] = 1
         return Settlement(JobState.WAITING, AttemptKnowledge.CLOSED, fields)
@@ -75,7 +95,7 @@ def doubt(claim: Claim, code: str, message: str) -> Settlement:
 
 
 def _may_be_our_own(claim: Claim) -> bool:
-    return claim.is_probe or claim.possible_orphans > 0
+    return claim.is_probe or claim.had_doubt or claim.possible_orphans > 0
 
 
 def _not_done(claim: Claim) -> AttemptKnowledge:
@@ -86,25 +106,31 @@ def _not_done(claim: Claim) -> AttemptKnowledge:
 def _bound(outcome: Outcome) -> Settlement:
     number = bound_number(outcome.answer)
     assert number is not None, "DONE without a number"  # noqa: S101 - the outcome table calls that ambiguous
-    subs_id, phone_no_x = number[0], number[1]
-    fields: dict[str, str | int] = {"phone_no_x": phone_no_x, "subs_id": subs_id, **_told(outcome)}
+    return bound(number[1], number[0], told(outcome))
+
+
+def bound(phone_no_x: str, subs_id: str, more: Mapping[str, str | int]) -> Settlement:
+    """The provider has bound."""
+    fields: dict[str, str | int] = {"phone_no_x": phone_no_x, "subs_id": subs_id, **more}
     return Settlement(JobState.BOUND, AttemptKnowledge.CLOSED, fields)
 
 
-def _failed(outcome: Outcome) -> Settlement:
-    return Settlement(JobState.FAILED, AttemptKnowledge.CLOSED, _told(outcome))
+def failed(outcome: Outcome) -> Settlement:
+    """The provider has refused it for good."""
+    return Settlement(JobState.FAILED, AttemptKnowledge.CLOSED, told(outcome))
 
 
-def _try_again(claim: Claim, outcome: Outcome, delay_ms: int, rules: RetryRules) -> Settlement:
+def _try_again(claim: Claim, outcome: Outcome, delay_ms: int, rules: RetryRules) -> Settlement | Unclear:
     if claim.retries < rules.attempts:
-        return _wait(outcome, delay_ms, _not_done(claim), retries=claim.retries + 1)
-    return doubt(claim, outcome.code, outcome.message) if claim.is_probe else _failed(outcome)
+        return wait(outcome, delay_ms, _not_done(claim), retries=claim.retries + 1)
+    return Unclear(outcome.code, outcome.message) if claim.is_probe else failed(outcome)
 
 
-def _wait(outcome: Outcome, delay_ms: int, knowledge: AttemptKnowledge, **counters: int) -> Settlement:
-    fields: dict[str, str | int] = {**_told(outcome), **counters}
-    return Settlement(JobState.WAITING, knowledge, fields, delay_ms=delay_ms)
+def wait(outcome: Outcome, delay_ms: int, knowledge: AttemptKnowledge, **counters: int) -> Settlement:
+    """Another attempt follows."""
+    return Settlement(JobState.WAITING, knowledge, {**told(outcome), **counters}, delay_ms=delay_ms)
 
 
-def _told(outcome: Outcome) -> dict[str, str | int]:
+def told(outcome: Outcome) -> dict[str, str | int]:
+    """What the provider said, for the record."""
     return {"code": outcome.code, "message": outcome.message, "request_id": outcome.request_id}

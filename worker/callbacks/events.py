@@ -4,11 +4,11 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from worker.domain.job import JobKind, JobState
+from worker.domain.job import JobKind, JobState, Orphan
 from worker.domain.masking import mask_number
 
 PAYLOAD_VERSION = 1
-_ENDS = {
+_OUTCOMES = {
     JobState.BOUND: "succeeded",
     JobState.UPDATED: "succeeded",
     JobState.UNBOUND: "succeeded",
@@ -31,7 +31,7 @@ def ended_body(
     """The JSON text of a job's end; the same text goes out with every try.
 
     Args:
-        kind: of the job, the type's first half.
+        kind: what was asked for.
         job_id: whose end it is.
         state: which end.
         unix_ms: when.
@@ -39,11 +39,12 @@ def ended_body(
         parameters: the action's business parameters. Of A only a masked form leaves.
         fields: what the settlement writes: phone_no_x, subs_id, code and so on.
     """
+    told = _of_a_bind(parameters, fields) if kind is JobKind.BIND else _of_a_change(parameters)
     data = {
         "version": PAYLOAD_VERSION,
         "job_id": job_id,
         "state": state.value,
-        **_told_of_binding(kind, parameters, fields),
+        **told,
         "code": fields.get("code", ""),
         "message": fields.get("message", ""),
         "request_id": fields.get("request_id", ""),
@@ -51,32 +52,58 @@ def ended_body(
     }
     if kind is JobKind.BIND:
         data["possible_orphans"] = fields.get("possible_orphans", 0)
+    return _event(f"{kind.value}.{_OUTCOMES[state]}", unix_ms, data)
+
+
+def _of_a_bind(parameters: Mapping[str, str], fields: Mapping[str, str | int]) -> dict[str, str | int]:
+    return {
+        "phone_no_a": mask_number(parameters.get("PhoneNoA", "")),
+        "phone_no_x": fields.get("phone_no_x", ""),
+        "subs_id": fields.get("subs_id", ""),
+        "expiration": parameters.get("Expiration", ""),
+        "out_id": parameters.get("OutId", ""),
+        "out_order_id": parameters.get("OutOrderId", ""),
+    }
+
+
+def _of_a_change(parameters: Mapping[str, str]) -> dict[str, str | int]:
+    told: dict[str, str | int] = {
+        "phone_no_x": parameters.get("PhoneNoX") or parameters.get("SecretNo", ""),
+        "subs_id": parameters.get("SubsId", ""),
+    }
+    if "OperateType" in parameters:
+        told |= {
+            "operate_type": parameters["OperateType"],
+            "phone_no_a": mask_number(parameters.get("PhoneNoA", "")),
+            "expiration": parameters.get("Expiration", ""),
+            "out_id": parameters.get("OutId", ""),
+        }
+    return told
+
+
+def _event(type_: str, unix_ms: int, data: Mapping[str, str | int]) -> str:
     moment = datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    event = {"type": f"{kind.value}.{_ENDS[state]}", "timestamp": moment, "data": data}
+    event = {"type": type_, "timestamp": moment, "data": data}
     return json.dumps(event, ensure_ascii=False, separators=(",", ":"))
 
 
-def _told_of_binding(
-    kind: JobKind, parameters: Mapping[str, str], fields: Mapping[str, str | int]
-) -> dict[str, str | int]:
-    match kind:
-        case JobKind.BIND:
-            return {
-                "phone_no_a": mask_number(parameters.get("PhoneNoA", "")),
-                "phone_no_x": fields.get("phone_no_x", ""),
-                "subs_id": fields.get("subs_id", ""),
-                "expiration": parameters.get("Expiration", ""),
-                "out_id": parameters.get("OutId", ""),
-                "out_order_id": parameters.get("OutOrderId", ""),
-            }
-        case JobKind.UPDATE:
-            return {
-                "phone_no_x": parameters.get("PhoneNoX", ""),
-                "subs_id": parameters.get("SubsId", ""),
-                "operate_type": parameters.get("OperateType", ""),
-                "phone_no_a": mask_number(parameters.get("PhoneNoA", "")),
-                "expiration": parameters.get("Expiration", ""),
-                "out_id": parameters.get("OutId", ""),
-            }
-        case JobKind.UNBIND:
-            return {"phone_no_x": parameters.get("SecretNo", ""), "subs_id": parameters.get("SubsId", "")}
+def orphan_found_body(*, job_id: str, unix_ms: int, parameters: Mapping[str, str], orphan: Orphan) -> str:
+    """The JSON text that tells of a binding which was made for a job and is not the one it ended with.
+
+    Args:
+        job_id: for which it was made.
+        unix_ms: when it was found.
+        parameters: of that job. Of A only a masked form leaves.
+        orphan: the binding, and the job that unbinds it, if one does.
+    """
+    data: dict[str, str | int] = {
+        "version": PAYLOAD_VERSION,
+        "job_id": job_id,
+        "phone_no_a": mask_number(parameters.get("PhoneNoA", "")),
+        "phone_no_x": orphan.phone_no_x,
+        "subs_id": orphan.subs_id,
+        "out_id": parameters.get("OutId", ""),
+        "out_order_id": parameters.get("OutOrderId", ""),
+        "unbind_job_id": orphan.unbind_job_id,
+    }
+    return _event("binding.orphaned", unix_ms, data)

@@ -1,7 +1,7 @@
 """`axn bind`: one number, from the command line."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -9,7 +9,14 @@ from worker import producers
 from worker.cli.output import Exit, complain, exit_of, print_job, print_json, refuse
 from worker.domain.durations import parse_duration
 from worker.domain.job import JobKind
-from worker.errors import IdempotencyConflictError, InvalidRequestError, LedgerUnavailableError, WaitTimeoutError
+from worker.errors import (
+    DurabilityUnavailableError,
+    DurabilityUnconfirmedError,
+    IdempotencyConflictError,
+    InvalidRequestError,
+    LedgerUnavailableError,
+    WaitTimeoutError,
+)
 
 
 def bind(
@@ -29,6 +36,7 @@ def bind(
     deadline: Annotated[str, typer.Option(help="Do not bind later than this: 30s, or a time with its zone.")] = "",
     on_doubt: Annotated[str, typer.Option(help="hold or rebind, when nobody can tell whether it was bound.")] = "",
     lane: Annotated[str, typer.Option(help="checkout or batch.")] = "",
+    durability: Annotated[str, typer.Option(help="accepted, fsynced or replicated; default AXN_DURABILITY.")] = "",
     wait: Annotated[str, typer.Option(help="Wait this long for X, such as 5s; without it, only file the job.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON.")] = False,
 ) -> None:
@@ -36,7 +44,8 @@ def bind(
 
     Example: [bold]axn bind --phone-no-a 13900001234 --pool-key FC123456 --expires-in 2h --wait 5s[/bold]
 
-    Exit status: 0 bound (without --wait: filed), 1 failed, 2 bad input, 3 not finished in time.
+    Exit status: 0 bound (without --wait: filed), 1 failed, 2 bad input, 3 not finished, or its durability
+    not confirmed, in time.
     """
     given: dict[str, Any] = {
         "phone_no_a": phone_no_a, "pool_key": pool_key, "expiration": expiration, "expires_in": expires_in,
@@ -44,14 +53,17 @@ def bind(
         "out_order_id": out_order_id, "is_recording_enabled": record, "callback_url": callback_url,
         "idempotency_key": idempotency_key, "deadline": deadline, "on_doubt": on_doubt, "lane": lane,
     }  # fmt: skip
-    file_request(given, wait=wait, as_json=as_json)
+    file_request(given, durability=durability, wait=wait, as_json=as_json)
 
 
-def file_request(given: Mapping[str, Any], *, wait: str, as_json: bool, kind: JobKind = JobKind.BIND) -> None:
+def file_request(
+    given: Mapping[str, Any], *, durability: str, wait: str, as_json: bool, kind: JobKind = JobKind.BIND
+) -> None:
     """File a request of this kind, and wait for the job's end if asked to.
 
     Args:
         given: its fields; those that are empty or None were not given.
+        durability: how firmly its job must be stored, or empty.
         wait: a span of time, or empty.
         as_json: print JSON, also of what is wrong.
         kind: of the request.
@@ -64,23 +76,34 @@ def file_request(given: Mapping[str, Any], *, wait: str, as_json: bool, kind: Jo
     except ValueError as wrong:
         refuse(f"--wait: {wrong}", as_json=as_json)
     given = {name: value for name, value in given.items() if value not in ("", None)}
-    job_id = _submit(given, kind, as_json=as_json)
+    job_id = _submit(given, kind, durability or None, as_json=as_json)
     if wait_s is None:
         print_json({"job_id": job_id}) if as_json else typer.echo(job_id)
     else:
         _wait(job_id, wait_s, as_json=as_json)
 
 
-def _submit(given: Mapping[str, Any], kind: JobKind, *, as_json: bool) -> str:
+def _submit(given: Mapping[str, Any], kind: JobKind, durability: str | None, *, as_json: bool) -> str:
     try:
-        return producers.submit(producers.check_mapping(given, kind))
+        return producers.submit(producers.check_mapping(given, kind), durability)
     except InvalidRequestError as invalid:
         refuse("the request breaks rules", faults=invalid.faults, as_json=as_json)
     except IdempotencyConflictError as conflict:
         refuse(str(conflict), as_json=as_json)
-    except LedgerUnavailableError as away:
+    except (LedgerUnavailableError, DurabilityUnavailableError) as away:
         complain(str(away), as_json=as_json)
         raise typer.Exit(Exit.FAILED) from None
+    except DurabilityUnconfirmedError as unconfirmed:
+        _tell_unconfirmed(unconfirmed, as_json=as_json)
+
+
+def _tell_unconfirmed(unconfirmed: DurabilityUnconfirmedError, *, as_json: bool) -> NoReturn:
+    if as_json:
+        print_json({"error": str(unconfirmed), "faults": [], "job_id": unconfirmed.job_id})
+    else:
+        complain(str(unconfirmed))
+        typer.echo(unconfirmed.job_id)
+    raise typer.Exit(Exit.NOT_FINISHED)
 
 
 def _wait(job_id: str, wait_s: float, *, as_json: bool) -> None:

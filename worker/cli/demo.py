@@ -24,7 +24,9 @@ TUNING = {
     # A laptop's demo heals within seconds; production's longer defaults suit slower providers.
     "AXN_ATTEMPT_TIMEOUT": "3s",
     "AXN_PACE__PATIENCE": "3s",
-    "AXN_LEASE": "8s",
+    "AXN_LEASE": "6s",
+    "AXN_GRACE": "4s",
+    "AXN_DOUBT__READ_LAG": "1s",
     "AXN_FIRST_LOOK": "3s",
     "AXN_TICK": "250ms",
     "AXN_DOUBT__PROBE_AFTER": "1s",

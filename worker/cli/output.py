@@ -65,12 +65,15 @@ def print_job(job: Job, *, as_json: bool) -> None:
         return
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in job_as_dict(job).items():
-        if value not in ("", 0):
+        if value not in ("", 0, ()):
             table.add_row(name, _readable(name, value))
     Console(soft_wrap=True).print(table)
 
 
+def readable_time(unix_ms: int) -> str:
+    """An instant as people read it, in UTC."""
+    return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def _readable(name: str, value: Any) -> str:
-    if name.endswith("_at"):
-        return datetime.fromtimestamp(value / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return str(value)
+    return readable_time(value) if name.endswith("_at") else str(value)

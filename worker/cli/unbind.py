@@ -17,6 +17,7 @@ def unbind(
     idempotency_key: changes.IdempotencyKey = "",
     deadline: changes.Deadline = "",
     lane: changes.Lane = "",
+    durability: changes.Durability = "",
     wait: changes.Wait = "",
     as_json: changes.AsJson = False,
 ) -> None:
@@ -26,11 +27,12 @@ def unbind(
 
     Example: [bold]axn unbind 01kap4w8z9v7r2c3d4e5f6g7h8 --wait 5s[/bold]
 
-    Exit status: 0 unbound (without --wait: filed), 1 failed, 2 bad input, 3 not finished in time.
+    Exit status: 0 unbound (without --wait: filed), 1 failed, 2 bad input, 3 not finished, or its durability
+    not confirmed, in time.
     """
     given = {
         "bind_job_id": job_id, "subs_id": subs_id, "phone_no_x": phone_no_x, "pool_key": pool_key,
         "product_type": product_type, "is_confirmed": confirmed or None, "callback_url": callback_url,
         "idempotency_key": idempotency_key, "deadline": deadline, "lane": lane,
     }  # fmt: skip
-    file_request(given, wait=wait, as_json=as_json, kind=JobKind.UNBIND)
+    file_request(given, durability=durability, wait=wait, as_json=as_json, kind=JobKind.UNBIND)

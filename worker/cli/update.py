@@ -30,6 +30,7 @@ def update(
     idempotency_key: changes.IdempotencyKey = "",
     deadline: changes.Deadline = "",
     lane: changes.Lane = "",
+    durability: changes.Durability = "",
     wait: changes.Wait = "",
     as_json: changes.AsJson = False,
 ) -> None:
@@ -37,7 +38,8 @@ def update(
 
     Example: [bold]axn update 01kap4w8z9v7r2c3d4e5f6g7h8 --expires-in 2h --wait 5s[/bold]
 
-    Exit status: 0 updated (without --wait: filed), 1 failed, 2 bad input, 3 not finished in time.
+    Exit status: 0 updated (without --wait: filed), 1 failed, 2 bad input, 3 not finished, or its durability
+    not confirmed, in time.
     """
     given = {
         "bind_job_id": job_id, "subs_id": subs_id, "phone_no_x": phone_no_x, "pool_key": pool_key,
@@ -47,4 +49,4 @@ def update(
         "is_recording_enabled": record, "callback_url": callback_url, "idempotency_key": idempotency_key,
         "deadline": deadline, "lane": lane,
     }  # fmt: skip
-    file_request(given, wait=wait, as_json=as_json, kind=JobKind.UPDATE)
+    file_request(given, durability=durability, wait=wait, as_json=as_json, kind=JobKind.UPDATE)

@@ -81,11 +81,40 @@ class OnDoubt(StrEnum):
     """Bind anew and report the possible orphan."""
 
 
+class DoubtProbe(StrEnum):
+    """What may be sent to find out what an attempt of unknown outcome has done."""
+
+    NONCE = "nonce"
+    """The same nonce again; then, with a chosen X, a look-up."""
+    LOOKUP = "lookup"
+    """With a chosen X a look-up, nothing else."""
+    OFF = "off"
+    """Nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A binding that was made for a job, found when the job had already come to another end.
+
+    Attributes:
+        unbind_job_id: the job that ends it, where the request said `rebind`; else empty.
+    """
+
+    phone_no_x: str
+    subs_id: str
+    unbind_job_id: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A job's record as its producer may read it.
 
     Times are Unix milliseconds by Redis's clock, 0 where the thing has not happened.
+
+    Attributes:
+        possible_orphans: bindings that may have been made for it and lost sight of.
+        orphans: those of them that were found.
+        resolved_by: the person who ended its doubt.
     """
 
     job_id: str
@@ -108,6 +137,8 @@ class Job:
     possible_orphans: int = 0
     callback_state: str = ""
     callback_attempts: int = 0
+    orphans: tuple[Orphan, ...] = ()
+    resolved_by: str = ""
 
     @property
     def is_bound(self) -> bool:

@@ -6,14 +6,13 @@ from typing import Any
 
 from worker.domain.binding import Binding
 from worker.domain.change_request import ChangeRequest
-from worker.domain.job import JobState
 from worker.domain.unbind_request import UnbindRequest
 from worker.domain.update_request import UpdateRequest
 from worker.errors import FieldFault
 from worker.provider.actions import ASPECTS, UnbindSubscription, UpdateSubscription
 
-FoundBindings = Mapping[str, Binding | JobState | None]
-"""By the ids of bind jobs: their bindings, the states of those that have none, None for those without a record."""
+FoundBindings = Mapping[str, Binding | str]
+"""By the ids of bind jobs: their bindings, the states of those that have none, empty for those without a record."""
 
 _OPERATE_TYPES = {aspect: operate_type for operate_type, aspect in ASPECTS.items()}
 
@@ -32,11 +31,11 @@ def named_binding(request: ChangeRequest, found: FoundBindings, default_pool_key
         pool_key = "" if request.product_type else request.pool_key or default_pool_key
         return Binding(request.subs_id, request.phone_no_x, pool_key)
     binding = found.get(request.bind_job_id)
-    if binding is None:
+    if not binding:
         rule = "no such job in the ledger (mistyped, or finished longer ago than AXN_RESULT_TTL)"
         return FieldFault("bind_job_id", request.bind_job_id, f"{rule}: name the binding by subs_id and phone_no_x")
-    if isinstance(binding, JobState):
-        return FieldFault("bind_job_id", request.bind_job_id, f"this job is {binding.value}, not bound")
+    if isinstance(binding, str):
+        return FieldFault("bind_job_id", request.bind_job_id, f"this job is {binding}, not bound")
     if binding.pool_key and request.product_type:
         return FieldFault("product_type", "", "must not be given: the bind job names its pool")
     if not binding.pool_key and not request.product_type:

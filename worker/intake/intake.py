@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from worker.domain.any_request import AnyRequest
 from worker.domain.callback_url import check_callback_url
 from worker.domain.change_request import ChangeRequest
+from worker.domain.durability import Durability
 from worker.domain.job import JobKind, Lane
 from worker.domain.job_ids import job_id_for_key
-from worker.errors import FieldFault, IdempotencyConflictError, InvalidRequestError
+from worker.errors import DurabilityUnconfirmedError, FieldFault, IdempotencyConflictError, InvalidRequestError
 from worker.intake.acceptance import Acceptance
 from worker.intake.changes import FoundBindings
+from worker.ledger.durable import DurableOpening
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import NewJob
 from worker.publisher import Publisher
@@ -42,50 +44,91 @@ class Submitted:
 class Intake:
     """The producers' door."""
 
-    def __init__(self, acceptance: Acceptance, ledger: Ledger, publisher: Publisher, executor: Executor) -> None:
+    def __init__(
+        self,
+        acceptance: Acceptance,
+        ledger: Ledger,
+        durable: DurableOpening,
+        publisher: Publisher,
+        executor: Executor,
+    ) -> None:
         self.acceptance = acceptance
         self._ledger = ledger
+        self._durable = durable
         self._publisher = publisher
         self._executor = executor
 
-    async def submit(self, request: AnyRequest) -> str:
+    async def submit(self, request: AnyRequest, durability: Durability = Durability.ACCEPTED) -> str:
         """File one request and publish its id.
 
         Returns:
-            The job's id. The job is stored when this returns.
+            The job's id. The job is stored, as durably as asked, when this returns.
 
         Raises:
             InvalidRequestError: it breaks a rule; nothing was stored.
             IdempotencyConflictError: its key stands for another request.
+            DurabilityUnavailableError: the server cannot give that durability; nothing was stored.
+            DurabilityUnconfirmedError: the job is stored and published; its durability was not confirmed in time.
             LedgerUnavailableError: Redis did not answer.
         """
         job = self.acceptance.job_of(request, found=await self._bindings_named_by([request]))
+        await self._durable.check(durability)
         reached("producer.accepting", job.job_id)
-        if await self._ledger.open(job):
+        filed_at_ms, shortfall = await self._open(job, durability)
+        if filed_at_ms:
             reached("producer.filed", job.job_id)
-            await self._publish(job.lane, [job.job_id])
+            await self._publish(job.lane, [job.job_id], filed_at_ms)
             reached("producer.published", job.job_id)
+        if shortfall:
+            raise DurabilityUnconfirmedError(durability.value, [job.job_id], shortfall)
         return job.job_id
 
-    async def submit_many(self, requests: Sequence[AnyRequest]) -> list[Submitted]:
+    async def submit_many(
+        self, requests: Sequence[AnyRequest], durability: Durability = Durability.ACCEPTED
+    ) -> list[Submitted]:
         """File many requests in one pipeline and publish their ids, at most 100 a message.
 
         Raises:
             InvalidRequestError: one breaks a rule; faults are named `[index].field`; nothing was stored.
+            DurabilityUnavailableError: the server cannot give that durability; nothing was stored.
+            DurabilityUnconfirmedError: all are stored and published but those in conflict; their durability was not
+                confirmed in time.
             LedgerUnavailableError: Redis did not answer; with idempotency keys it is safe to submit all again.
         """
         jobs = await self._all_jobs(requests)
+        await self._durable.check(durability)
         reached("producer.accepting")
-        answers = await self._ledger.open_many(jobs)
+        answers, shortfall = await self._open_many(jobs, durability)
         reached("producer.filed")
         new: dict[Lane, list[str]] = defaultdict(list)
+        filed_at_ms = 0
         for job, answer in zip(jobs, answers, strict=True):
-            if answer is True:
+            if isinstance(answer, int) and answer:
                 new[job.lane].append(job.job_id)
+                filed_at_ms = max(filed_at_ms, answer)
         for lane, ids in new.items():
-            await self._publish(lane, ids)
+            await self._publish(lane, ids, filed_at_ms)
         reached("producer.published")
-        return [_submitted(job, answer) for job, answer in zip(jobs, answers, strict=True)]
+        many = [_submitted(job, answer) for job, answer in zip(jobs, answers, strict=True)]
+        filed = [one.job_id for one in many if not one.conflict]
+        if shortfall and filed:
+            raise DurabilityUnconfirmedError(durability.value, filed, shortfall)
+        return many
+
+    async def _open(self, job: NewJob, durability: Durability) -> tuple[int, str]:
+        if durability is Durability.ACCEPTED:
+            return await self._ledger.open(job), ""
+        (answer,), shortfall = await self._durable.open_many([job], durability)
+        if isinstance(answer, IdempotencyConflictError):
+            raise answer
+        return answer, shortfall
+
+    async def _open_many(
+        self, jobs: list[NewJob], durability: Durability
+    ) -> tuple[list[int | IdempotencyConflictError], str]:
+        if durability is Durability.ACCEPTED:
+            return await self._ledger.open_many(jobs), ""
+        return await self._durable.open_many(jobs, durability)
 
     async def _all_jobs(self, requests: Sequence[AnyRequest]) -> list[NewJob]:
         found = await self._bindings_named_by(requests)
@@ -104,8 +147,8 @@ class Intake:
         job_ids = list({change.bind_job_id for change in changes if change.bind_job_id is not None})
         return dict(zip(job_ids, await self._ledger.bindings_of(job_ids), strict=True)) if job_ids else {}
 
-    async def _publish(self, lane: Lane, ids: Sequence[str]) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._executor, self._publisher.publish, lane, ids)
+    async def _publish(self, lane: Lane, ids: Sequence[str], now_ms: int) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._executor, self._publisher.publish, lane, ids, now_ms)
 
     async def file_message(
         self, given: object, *, task_id: str, kind: JobKind = JobKind.BIND
@@ -150,7 +193,7 @@ class Intake:
         return str(url) if is_usable else ""
 
 
-def _submitted(job: NewJob, answer: bool | IdempotencyConflictError) -> Submitted:
+def _submitted(job: NewJob, answer: int | IdempotencyConflictError) -> Submitted:
     if isinstance(answer, IdempotencyConflictError):
         return Submitted(job.job_id, is_new=False, conflict=answer)
-    return Submitted(job.job_id, is_new=answer)
+    return Submitted(job.job_id, is_new=bool(answer))

@@ -22,6 +22,11 @@ def timetable_key(partition: int) -> str:
     return f"{VERSION}:{partition_tag(partition)}:timetable"
 
 
+def audit_key(partition: int) -> str:
+    """Stream: what people did to jobs."""
+    return f"{VERSION}:{partition_tag(partition)}:audit"
+
+
 ALL_PARTITIONS = range(PARTITION_COUNT)
 
 
@@ -32,6 +37,9 @@ class JobKeys:
     job: str
     timetable: str
     in_doubt: str
+    failed: str
+    with_orphans: str
+    audit: str
     dead_callbacks: str
     ended_channel: str
 
@@ -44,9 +52,17 @@ def job_keys(job_id: str) -> JobKeys:
         job=f"{prefix}:job:{job_id}",
         timetable=timetable_key(partition),
         in_doubt=f"{prefix}:in_doubt",
+        failed=f"{prefix}:failed",
+        with_orphans=f"{prefix}:with_orphans",
+        audit=audit_key(partition),
         dead_callbacks=f"{prefix}:dead_callbacks",
         ended_channel=f"{prefix}:ended:{job_id}",
     )
+
+
+def durability_marker_key(job_id: str) -> str:
+    """A key of the job's partition that means nothing: see `worker.ledger.durable`."""
+    return f"{VERSION}:{partition_tag(partition_of(job_id))}:durability"
 
 
 def callback_key(webhook_id: str) -> str:
@@ -54,9 +70,18 @@ def callback_key(webhook_id: str) -> str:
     return f"{VERSION}:{partition_tag(partition_of(job_of_webhook(webhook_id)))}:callback:{webhook_id}"
 
 
+PROGRESS_KEY = f"{VERSION}:progress"
+"""Hash: lane -> Unix ms at which the newest of its messages that a worker has taken up was published."""
+
+
 def webhook_id_of(job_id: str, fence: int) -> str:
     """The `webhook-id` of the event that a claim of this job produced: a claim ends in one event at most."""
     return f"{job_id}-{fence}"
+
+
+def orphan_webhook_id(job_id: str, subs_id: str) -> str:
+    """The `webhook-id` of the event that tells of an orphan: one per orphan."""
+    return f"{job_id}-orphan-{subs_id}"
 
 
 def job_of_webhook(webhook_id: str) -> str:

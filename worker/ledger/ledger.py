@@ -1,13 +1,16 @@
 """The jobs' records in Redis: file, claim, settle, read. Each move is one atomic script."""
 
+import dataclasses
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 from redis.exceptions import RedisError
 
 from worker.domain.binding import Binding
-from worker.domain.job import Job, JobState, Lane
+from worker.domain.job import Job, JobState, Lane, Orphan
 from worker.errors import IdempotencyConflictError, JobNotFoundError, LedgerUnavailableError
 from worker.ledger.keys import callback_key, job_keys, member_of
 from worker.ledger.records import (
@@ -31,50 +34,65 @@ class Ledger:
         redis: a client that decodes replies to text.
         result_ttl_ms: how long a finished job's record stays.
         first_look_ms: when the timetable looks at a job that no worker has taken.
+        rescues: how many leases of a job may run out, one after the other, before it counts as poison.
     """
 
-    def __init__(self, redis: Redis, *, result_ttl_ms: int, first_look_ms: int) -> None:
+    def __init__(self, redis: Redis, *, result_ttl_ms: int, first_look_ms: int, rescues: int = 5) -> None:
         self._redis = redis
         self._result_ttl_ms = result_ttl_ms
         self._first_look_ms = first_look_ms
+        self._rescues = rescues
         self._open = load_script(redis, "worker.ledger", "open")
         self._claim = load_script(redis, "worker.ledger", "claim")
+        self._renew = load_script(redis, "worker.ledger", "renew")
         self._settle = load_script(redis, "worker.ledger", "settle")
+        self._report_orphan = load_script(redis, "worker.ledger", "report_orphan")
 
-    async def open(self, job: NewJob) -> bool:
+    async def open(self, job: NewJob) -> int:
         """File a job and its first look.
 
         Returns:
-            True if it was filed now, False if the same request had been filed before.
+            When it was filed, Unix ms by Redis's clock; 0 if the same request had been filed before.
 
         Raises:
             IdempotencyConflictError: its id stands for another request.
             LedgerUnavailableError: Redis did not answer; the job may or may not be filed.
         """
         try:
-            status, _ = await self._open(*self._open_arguments(job))
+            status, _, now_ms = await self._open(*self._open_arguments(job))
         except (RedisError, OSError) as failure:
-            raise LedgerUnavailableError(_unavailable(failure)) from failure
+            raise unavailable(failure) from failure
         if status == _CONFLICT:
             raise IdempotencyConflictError(job.job_id)
-        return bool(status)
+        return int(now_ms) if status else 0
 
-    async def open_many(self, jobs: list[NewJob]) -> list[bool | IdempotencyConflictError]:
-        """File jobs in one pipeline; the answers stand in the jobs' order.
+    async def open_many(self, jobs: list[NewJob]) -> list[int | IdempotencyConflictError]:
+        """File jobs in one pipeline; the answers, as `open`'s, stand in the jobs' order.
 
         Raises:
             LedgerUnavailableError: Redis did not answer; any of the jobs may or may not be filed.
         """
         pipeline = self._redis.pipeline(transaction=False)
         for job in jobs:
-            keys, arguments = self._open_arguments(job)
-            await self._open(keys, arguments, client=pipeline)
+            await self.queue_opening(pipeline, job)
         try:
-            replies = await pipeline.execute()
+            return self.opening_answers(jobs, await pipeline.execute())
         except (RedisError, OSError) as failure:
-            raise LedgerUnavailableError(_unavailable(failure)) from failure
+            raise unavailable(failure) from failure
+
+    async def queue_opening(self, pipeline: Pipeline, job: NewJob) -> None:
+        """Put the filing of a job into a pipeline."""
+        keys, arguments = self._open_arguments(job)
+        await self._open(keys, arguments, client=pipeline)
+
+    @staticmethod
+    def opening_answers(jobs: Sequence[NewJob], replies: Sequence[Any]) -> list[int | IdempotencyConflictError]:
+        """Read the replies to queued filings; an error among them is raised."""
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
         return [
-            IdempotencyConflictError(job.job_id) if reply[0] == _CONFLICT else bool(reply[0])
+            IdempotencyConflictError(job.job_id) if reply[0] == _CONFLICT else int(reply[2]) if reply[0] else 0
             for job, reply in zip(jobs, replies, strict=True)
         ]
 
@@ -85,15 +103,42 @@ class Ledger:
         head = [member_of(job.lane, job.job_id), job.digest, str(self._first_look_ms), deadline_in, deadline_at]
         return [keys.job, keys.timetable], head + job.pairs()
 
-    async def claim(self, job_id: str, lane: Lane, *, token: str, lease_ms: int) -> Claim | str:
+    async def claim(self, job_id: str, lane: Lane, *, token: str, lease_ms: int, resume: str = "") -> Claim | str:
         """Take the lease of a job, if it may be worked on.
 
+        Args:
+            job_id: whose.
+            lane: on whose queue it is published.
+            token: random, of this very claim.
+            lease_ms: how long it is this owner's alone, unless renewed.
+            resume: for who knows what became of an attempt: its number, to claim the job even while it waits or is in
+                doubt; `any` to resolve a doubt.
+
         Returns:
-            The claim, or why there is none: `missing`, `ended`, `leased` or `early`.
+            The claim, or why there is none: `missing`, `ended`, `leased`, `early` or `condemned`.
+
+        Raises:
+            BrokenRecordError: this release cannot read its record. The lease is taken all the same, and runs out: as
+                often as the ledger's `rescues` allow somebody else may try, then the job is poison.
         """
         keys = job_keys(job_id)
-        reply = await self._claim([keys.job, keys.timetable], [member_of(lane, job_id), token, lease_ms])
+        reply = await self._claim(
+            [keys.job, keys.timetable, keys.in_doubt, keys.failed],
+            [member_of(lane, job_id), token, lease_ms, self._rescues, self._result_ttl_ms, keys.ended_channel, resume],
+        )
         return claim_from_record(reply, job_id, token) if reply[0] == "claimed" else str(reply[0])
+
+    async def renew(self, claims: Sequence[Claim], *, lease_ms: int) -> list[bool]:
+        """Lengthen leases, in one pipeline. False for a job that has another owner by now, or is settled."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for claim in claims:
+            keys = job_keys(claim.job_id)
+            await self._renew(
+                [keys.job, keys.timetable],
+                [claim.token, member_of(claim.lane, claim.job_id), lease_ms],
+                client=pipeline,
+            )
+        return [bool(status) for status in await pipeline.execute()]
 
     async def settle(self, claim: Claim, settlement: Settlement) -> bool:
         """Write what a claim came to, together with the callback it owes.
@@ -105,7 +150,13 @@ class Ledger:
         callback = settlement.callback
         fields = flatten(settlement.fields.items())
         status, _ = await self._settle(
-            [keys.job, keys.timetable, keys.in_doubt, callback_key(callback.webhook_id) if callback else keys.job],
+            [
+                keys.job,
+                keys.timetable,
+                keys.in_doubt,
+                keys.failed,
+                callback_key(callback.webhook_id) if callback else keys.job,
+            ],
             [
                 claim.token,
                 member_of(claim.lane, claim.job_id),
@@ -122,25 +173,70 @@ class Ledger:
         )
         return bool(status)
 
+    async def report_orphan(self, claim: Claim, orphan: Orphan, callback: OwedCallback | None) -> bool:
+        """Write into a job that a binding of its was found beside its own end.
+
+        Returns:
+            False where it was reported before, or the job's record is gone.
+        """
+        keys = job_keys(claim.job_id)
+        text = json.dumps(dataclasses.asdict(orphan), separators=(",", ":"))
+        status = await self._report_orphan(
+            [
+                keys.job,
+                keys.with_orphans,
+                keys.timetable,
+                callback_key(callback.webhook_id) if callback else keys.job,
+            ],
+            [
+                member_of(claim.lane, claim.job_id),
+                text,
+                orphan.subs_id,
+                member_of(Lane.CALLBACK, callback.webhook_id) if callback else "",
+                *(callback.pairs(claim.job_id) if callback else ()),
+            ],
+        )
+        return bool(status == 1)
+
+    async def claim_of_ended(self, job_id: str) -> Claim:
+        """An ended job as a claim shows it; no lease is taken.
+
+        Raises:
+            JobNotFoundError: there is none of this id.
+            BrokenRecordError: its record cannot be read.
+        """
+        record: dict[str, str] = await self._redis.hgetall(job_keys(job_id).job)  # type: ignore[assignment, unused-ignore]
+        if not record:
+            raise JobNotFoundError(job_id)
+        head = ["claimed", "0", record.get("fence", "0"), record.get("attempts", "0"), "0", "0", "0", "0"]
+        return claim_from_record([*head, *flatten(record.items())], job_id, token="")
+
+    async def has_ended(self, job_id: str) -> bool:
+        """Whether no worker will move this job any more; so, too, where its record is gone."""
+        state = await self._redis.hget(job_keys(job_id).job, "state")  # type: ignore[misc, unused-ignore]
+        return state is None or state not in (JobState.ACCEPTED, JobState.SUBMITTING, JobState.WAITING)
+
     async def read(self, job_id: str) -> Job:
         """A job as it stands.
 
         Raises:
             JobNotFoundError: there is none of this id.
+            BrokenRecordError: its record tells no state.
             LedgerUnavailableError: Redis did not answer.
         """
         try:
             record: dict[str, str] = await self._redis.hgetall(job_keys(job_id).job)  # type: ignore[assignment, unused-ignore]
         except (RedisError, OSError) as failure:
-            raise LedgerUnavailableError(_unavailable(failure)) from failure
+            raise unavailable(failure) from failure
         if not record:
             raise JobNotFoundError(job_id)
         return job_from_record(job_id, record)
 
-    async def bindings_of(self, job_ids: Sequence[str]) -> list[Binding | JobState | None]:
-        """What these jobs have bound, in one pipeline: a job's binding, or the state of one that has none.
+    async def bindings_of(self, job_ids: Sequence[str]) -> list[Binding | str]:
+        """What these jobs have bound, in one pipeline.
 
-        None stands for a job without a record.
+        Returns:
+            A job's binding, or the state of one that has none; empty for a job without a record.
 
         Raises:
             LedgerUnavailableError: Redis did not answer.
@@ -151,22 +247,13 @@ class Ledger:
         try:
             replies = await pipeline.execute()
         except (RedisError, OSError) as failure:
-            raise LedgerUnavailableError(_unavailable(failure)) from failure
+            raise unavailable(failure) from failure
         return [_binding_in(*reply) for reply in replies]
 
-    async def states_of(self, job_ids: list[str]) -> list[JobState | None]:
-        """The jobs' states, None for those without a record."""
-        pipeline = self._redis.pipeline(transaction=False)
-        for job_id in job_ids:
-            pipeline.hget(job_keys(job_id).job, "state")
-        return [JobState(state) if state else None for state in await pipeline.execute()]
 
-
-def _binding_in(
-    state: str | None, subs_id: str | None, phone_no_x: str | None, request: str | None
-) -> Binding | JobState | None:
+def _binding_in(state: str | None, subs_id: str | None, phone_no_x: str | None, request: str | None) -> Binding | str:
     if state != JobState.BOUND:
-        return JobState(state) if state else None
+        return state or ""
     return Binding(subs_id or "", phone_no_x or "", json.loads(request or "{}").get("PoolKey", ""))
 
 
@@ -176,5 +263,8 @@ def _callback_head(callback: OwedCallback | None) -> tuple[str, int]:
     return member_of(Lane.CALLBACK, callback.webhook_id), callback.first_look_ms
 
 
-def _unavailable(failure: Exception) -> str:
-    return f"the ledger's Redis did not answer ({type(failure).__name__}); check AXN_REDIS_URL and the server"
+def unavailable(failure: Exception) -> LedgerUnavailableError:
+    """The error that tells a caller of a failure between this process and Redis."""
+    return LedgerUnavailableError(
+        f"the ledger's Redis did not answer ({type(failure).__name__}); check AXN_REDIS_URL and the server"
+    )

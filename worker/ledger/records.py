@@ -1,13 +1,23 @@
 """How a job stands in its hash, and the values that claims and settlements carry."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeVar
 
-from worker.domain.job import Job, JobKind, JobState, Lane, OnDoubt
+from worker.domain.job import Job, JobKind, JobState, Lane, OnDoubt, Orphan
+from worker.errors import AxnError
 
 RECORD_VERSION = "1"
+_REPLY_HEAD = 8
+EnumT = TypeVar("EnumT", bound=StrEnum)
+ORPHAN_PREFIX = "orphan:"
+"""Of the record's fields that hold an orphan each, as report_orphan.lua writes them."""
+
+
+class BrokenRecordError(AxnError):
+    """A job's record cannot be read by this release; the message holds nothing of its content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +84,10 @@ class Claim:
         is_probe: the same number was used before and what it did is unknown.
         is_late: the deadline has passed; nothing may be sent.
         began_at: when this attempt's number was first claimed, Unix ms.
+        is_poison: leases ran out one after the other; nothing may be sent.
+        look_up_since: when it was first asked what became of the last attempt, Unix ms; 0 where that is no question.
+        code, message: as the last settlement wrote them.
+        had_doubt: some attempt of this job was unclear once, so that a conflict may be with its own binding.
     """
 
     job_id: str
@@ -84,7 +98,12 @@ class Claim:
     attempt: int
     is_probe: bool
     is_late: bool
+    is_poison: bool
     began_at: int
+    kind: JobKind
+    is_confirmed: bool
+    look_up_since: int
+    had_doubt: bool
     parameters: Mapping[str, str]
     seed: str
     on_doubt: OnDoubt
@@ -94,6 +113,8 @@ class Claim:
     throttles: int
     possible_orphans: int
     accepted_at: int
+    code: str = ""
+    message: str = ""
 
 
 class AttemptKnowledge(StrEnum):
@@ -165,40 +186,95 @@ def flatten(pairs: Iterable[tuple[str, str | int]]) -> list[str]:
 
 
 def claim_from_record(reply: list[str], job_id: str, token: str) -> Claim:
-    """Read claim.lua's reply of status `claimed`."""
-    _, now_ms, fence, attempt, is_probe, is_late, began_at, *flat = reply
+    """Read claim.lua's reply of status `claimed`.
+
+    A poisonous job can be claimed with a record that is broken: its claim then holds no more than it takes to end it.
+
+    Raises:
+        BrokenRecordError: the record is of another version, or does not read as one.
+    """
+    flat = reply[_REPLY_HEAD:]
     record = dict(zip(flat[::2], flat[1::2], strict=True))
-    return Claim(
-        job_id=job_id,
-        token=token,
-        lane=Lane(record.get("lane", Lane.CHECKOUT)),
-        now_ms=int(now_ms),
-        fence=int(fence),
-        attempt=int(attempt),
-        is_probe=is_probe == "1",
-        is_late=is_late == "1",
-        began_at=int(began_at),
-        parameters=json.loads(record.get("request", "{}")),
-        seed=record.get("seed", ""),
-        on_doubt=OnDoubt(record.get("on_doubt", OnDoubt.HOLD)),
-        callback_url=record.get("callback_url", ""),
-        refusal=record.get("refusal", ""),
-        retries=int(record.get("retries", 0)),
-        throttles=int(record.get("throttles", 0)),
-        possible_orphans=int(record.get("possible_orphans", 0)),
-        accepted_at=int(record.get("accepted_at", 0)),
-    )
+    try:
+        return _claim(record, _parameters_of(record), job_id, token, reply)
+    except BrokenRecordError:
+        if not is_poison(reply):
+            raise
+        return _claim({"callback_url": record.get("callback_url", "")}, {}, job_id, token, reply)
+
+
+def is_poison(reply: Sequence[str]) -> bool:
+    """Whether claim.lua says that too many leases of this job ran out."""
+    return reply[_REPLY_HEAD - 1] == "1"
+
+
+def _parameters_of(record: Mapping[str, str]) -> dict[str, str]:
+    if record.get("v") != RECORD_VERSION:
+        raise BrokenRecordError(f"its version is {record.get('v')!r:.20}, this release reads {RECORD_VERSION}")
+    try:
+        parameters = json.loads(record.get("request", "{}"))
+    except (ValueError, RecursionError):
+        parameters = None
+    if not isinstance(parameters, dict) or not all(isinstance(value, str) for value in parameters.values()):
+        raise BrokenRecordError("its request is no mapping of names to texts")
+    return parameters
+
+
+def _claim(
+    record: Mapping[str, str], parameters: Mapping[str, str], job_id: str, token: str, reply: Sequence[str]
+) -> Claim:
+    _, now_ms, fence, attempt, is_probe, is_late, began_at, *_ = reply
+    try:
+        return Claim(
+            job_id=job_id,
+            token=token,
+            lane=Lane(record.get("lane", Lane.CHECKOUT)),
+            now_ms=int(now_ms),
+            fence=int(fence),
+            attempt=int(attempt),
+            is_probe=is_probe == "1",
+            is_late=is_late == "1",
+            is_poison=is_poison(reply),
+            began_at=int(began_at),
+            kind=JobKind(record.get("kind", JobKind.BIND)),
+            is_confirmed=record.get("is_confirmed") == "1",
+            look_up_since=int(record.get("look_up_since", 0)),
+            had_doubt=record.get("had_doubt") == "1",
+            parameters=parameters,
+            seed=record.get("seed", ""),
+            on_doubt=OnDoubt(record.get("on_doubt", OnDoubt.HOLD)),
+            callback_url=record.get("callback_url", ""),
+            refusal=record.get("refusal", ""),
+            retries=int(record.get("retries", 0)),
+            throttles=int(record.get("throttles", 0)),
+            possible_orphans=int(record.get("possible_orphans", 0)),
+            accepted_at=int(record.get("accepted_at", 0)),
+            code=record.get("code", ""),
+            message=record.get("message", ""),
+        )
+    except ValueError as unreadable:
+        raise BrokenRecordError(f"unreadable ({type(unreadable).__name__})") from None
 
 
 def job_from_record(job_id: str, record: Mapping[str, str]) -> Job:
-    """Read a job's hash as its producer may see it."""
-    parameters = json.loads(record.get("request", "{}"))
-    state = JobState(record["state"])
+    """Read a job's hash as its producer may see it.
+
+    Raises:
+        BrokenRecordError: it tells no state that this release knows.
+    """
+    try:
+        state = JobState(record.get("state", ""))
+    except ValueError:
+        raise BrokenRecordError(f"job {job_id}: its record tells no state that this release knows") from None
+    try:
+        parameters = _parameters_of(record)
+    except BrokenRecordError:  # what is known of its end can be read all the same
+        parameters = {}
     return Job(
         job_id=job_id,
         state=state,
-        lane=Lane(record.get("lane", Lane.CHECKOUT)),
-        kind=JobKind(record.get("kind", JobKind.BIND)),
+        lane=_known(Lane, record.get("lane"), Lane.CHECKOUT),
+        kind=_known(JobKind, record.get("kind"), JobKind.BIND),
         phone_no_x=record.get("phone_no_x", ""),
         subs_id=record.get("subs_id", ""),
         request_id=record.get("request_id", ""),
@@ -215,4 +291,13 @@ def job_from_record(job_id: str, record: Mapping[str, str]) -> Job:
         possible_orphans=int(record.get("possible_orphans", 0)),
         callback_state=record.get("callback_state", ""),
         callback_attempts=int(record.get("callback_attempts", 0)),
+        orphans=tuple(
+            Orphan(**json.loads(text)) for name, text in sorted(record.items()) if name.startswith(ORPHAN_PREFIX)
+        ),
+        resolved_by=record.get("resolved_by", ""),
     )
+
+
+def _known(kind: type[EnumT], value: str | None, default: EnumT) -> EnumT:
+    """The member of this value; the default for one that this release does not know."""
+    return next((member for member in kind if member == value), default)

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -55,6 +56,7 @@ def redis_command(
     port: int = 0,
     appendfsync: AppendFsync = "everysec",
     log_file: str = LOG_NAME,
+    options: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Return the command that runs a Redis on `folder`: its data, its socket `redis.sock` and its log.
 
@@ -65,8 +67,9 @@ def redis_command(
         appendfsync: when the append-only file is forced to disk. A killed server loses nothing in any case,
             a power cut up to a second with `everysec`.
         log_file: relative to `folder`; an empty name logs to stdout.
+        options: the server's own options by name, instead of those set here or beside them.
     """
-    options = {
+    settled = {
         "dir": str(folder),
         "unixsocket": str(folder / SOCKET_NAME),
         "unixsocketperm": "700",
@@ -81,8 +84,9 @@ def redis_command(
         "daemonize": "no",
         "loglevel": "warning",
         "logfile": log_file,
+        **(options or {}),
     }
-    return [str(server), *(word for name, value in options.items() for word in (f"--{name}", value))]
+    return [str(server), *(word for name, value in settled.items() for word in (f"--{name}", value))]
 
 
 def redis_url(socket_path: Path, db: int = 0) -> str:
@@ -135,12 +139,14 @@ class EmbeddedRedis:
         *,
         port: int = 0,
         appendfsync: AppendFsync = "everysec",
+        options: Mapping[str, str] | None = None,
         ready_within_s: float = 10.0,
         stop_grace_s: float = 5.0,
     ) -> None:
         self._server = server
         self._port = port
         self._appendfsync: AppendFsync = appendfsync
+        self._options = options
         self._ready_within_s = ready_within_s
         self._stop_grace_s = stop_grace_s
         self._folder: Path | None = None
@@ -206,7 +212,9 @@ class EmbeddedRedis:
         self.stop()
 
     def _launch(self, server: Path) -> None:
-        command = redis_command(server, self.folder, port=self._port, appendfsync=self._appendfsync)
+        command = redis_command(
+            server, self.folder, port=self._port, appendfsync=self._appendfsync, options=self._options
+        )
         # What the server prints before its log is open, such as a refused option, belongs into the same file.
         with (self.folder / LOG_NAME).open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 (the binary is the caller's choice)

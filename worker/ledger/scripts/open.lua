@@ -1,19 +1,20 @@
 -- Files a job, once: writes its record and its first look in the timetable together.
 -- KEYS[1] job record (hash)   KEYS[2] timetable of the same partition (sorted set)
 -- ARGV[1] timetable member    ARGV[2] digest of the request
--- ARGV[3] ms until the first look, should no worker take the job before
+-- ARGV[3] ms until the first look, should no worker take the job before (take_due.lua says how looks are counted)
 -- ARGV[4] deadline in ms from now, or ''      ARGV[5] deadline in Unix ms, or ''
 -- ARGV[6...] field, value pairs of the record
--- Returns {status, state}: status 1 filed now, 0 the same request was filed before, -1 the id holds another request.
+-- Returns {status, state, now_ms}: status 1 filed now, 0 the same request was filed before, -1 the id holds another request.
 -- Safe to resend: a second run with the same digest changes nothing.
-local known = redis.call('HMGET', KEYS[1], 'digest', 'state')
-if known[1] then
-  if known[1] == ARGV[2] then return {0, known[2]} end
-  return {-1, known[2]}
-end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local look = now + tonumber(ARGV[3])
+local known = redis.call('HMGET', KEYS[1], 'digest', 'state')
+if known[1] then
+  if known[1] == ARGV[2] then return {0, known[2], now} end
+  return {-1, known[2], now}
+end
+-- The producer publishes it next: a first look at what became of the message.
+local look = now + tonumber(ARGV[3]) + 1 / 2048
 local deadline = ''
 if ARGV[4] ~= '' then deadline = now + tonumber(ARGV[4]) elseif ARGV[5] ~= '' then deadline = tonumber(ARGV[5]) end
 redis.call('HSET', KEYS[1], 'digest', ARGV[2], 'state', 'accepted', 'accepted_at', string.format('%.0f', now),
@@ -22,5 +23,5 @@ if deadline ~= '' then
   redis.call('HSET', KEYS[1], 'deadline_at', string.format('%.0f', deadline))
   if deadline < look then look = deadline end
 end
-redis.call('ZADD', KEYS[2], string.format('%.0f', look), ARGV[1])
-return {1, 'accepted'}
+redis.call('ZADD', KEYS[2], string.format('%.17g', look), ARGV[1])
+return {1, 'accepted', now}

@@ -1,6 +1,6 @@
 -- Writes what a claim came to, with the callback it owes, in one step. Refused unless the token still holds the lease.
 -- KEYS[1] job record (hash)    KEYS[2] timetable (sorted set)    KEYS[3] index of jobs in doubt (sorted set)
--- KEYS[4] callback record (hash); all of one partition
+-- KEYS[4] index of failed jobs (sorted set)    KEYS[5] callback record (hash); all of one partition
 -- ARGV[1] token                ARGV[2] the job's timetable member    ARGV[3] new state
 -- ARGV[4] ms until the next look, for waiting
 -- ARGV[5] what is known of the attempt: 'closed', 'open' (may have been done) or 'unsent' (its number is given back)
@@ -16,7 +16,7 @@ if job[1] ~= 'submitting' then return {1, now} end
 local now_text = string.format('%.0f', now)
 local pairs_end = 10 + tonumber(ARGV[10])
 redis.call('HSET', KEYS[1], 'state', ARGV[3], unpack(ARGV, 11, pairs_end))
-redis.call('HDEL', KEYS[1], 'lease_until', 'is_probe', 'is_late')
+redis.call('HDEL', KEYS[1], 'lease_until', 'is_probe', 'is_late', 'rescues')
 if ARGV[5] ~= 'open' then redis.call('HSET', KEYS[1], 'open', '0') end
 if ARGV[5] == 'unsent' then redis.call('HINCRBY', KEYS[1], 'attempts', -1) end
 if ARGV[3] == 'waiting' then
@@ -31,13 +31,18 @@ else
   if ARGV[3] == 'in_doubt' then
     redis.call('ZADD', KEYS[3], now_text, ARGV[2])
   else
-    redis.call('HDEL', KEYS[1], 'open', 'seed', 'next_at', 'began_at', 'deadline_at')
+    redis.call('HDEL', KEYS[1], 'open', 'seed', 'next_at', 'began_at', 'deadline_at', 'look_up_since', 'had_doubt')
     redis.call('PEXPIRE', KEYS[1], ARGV[6])
+  end
+  if ARGV[3] == 'failed' then
+    redis.call('ZADD', KEYS[4], now_text, ARGV[2])
+    -- Records of older failures are gone by now.
+    redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', string.format('(%.0f', now - tonumber(ARGV[6])))
   end
   redis.call('PUBLISH', ARGV[7], ARGV[3])
 end
 if ARGV[8] ~= '' then
-  redis.call('HSET', KEYS[4], unpack(ARGV, pairs_end + 1))
+  redis.call('HSET', KEYS[5], unpack(ARGV, pairs_end + 1))
   redis.call('ZADD', KEYS[2], string.format('%.0f', now + tonumber(ARGV[9])), ARGV[8])
 end
 return {1, now}

@@ -1,0 +1,49 @@
+"""The callback that a job's end owes, and who takes it."""
+
+from typing import Protocol
+
+from worker.callbacks.events import ended_body
+from worker.ledger.keys import webhook_id_of
+from worker.ledger.records import AttemptKnowledge, CallbackClaim, Claim, OwedCallback, Settlement
+
+
+class Courier(Protocol):
+    """Who takes the callbacks of settled jobs, as an attempt needs him."""
+
+    def reserve(self) -> str:
+        """A claim token for one delivery at once, or empty where all hands are full."""
+
+    def start(self, claim: CallbackClaim) -> None:
+        """Deliver in the background."""
+
+    def release(self) -> None:
+        """Give a reserved delivery back."""
+
+
+def owes_callback(claim: Claim, settlement: Settlement) -> bool:
+    """Whether this settlement is an end that somebody wants to hear of."""
+    return bool(claim.callback_url) and settlement.state.is_end
+
+
+def owed_callback(
+    claim: Claim, settlement: Settlement, *, now_ms: int, token: str = "", first_look_ms: int = 0
+) -> OwedCallback:
+    """The callback to write with the settlement.
+
+    Args:
+        claim: of the job that ends.
+        settlement: its end.
+        now_ms: Unix ms by Redis's clock.
+        token: of the first try, where this process makes it at once.
+        first_look_ms: when somebody else must look at it.
+    """
+    body = ended_body(
+        kind=claim.kind,
+        job_id=claim.job_id,
+        state=settlement.state,
+        unix_ms=now_ms,
+        attempts=claim.attempt - (settlement.knowledge is AttemptKnowledge.UNSENT),
+        parameters=claim.parameters,
+        fields={"possible_orphans": claim.possible_orphans, **settlement.fields},
+    )
+    return OwedCallback(webhook_id_of(claim.job_id, claim.fence), claim.callback_url, body, token, first_look_ms)

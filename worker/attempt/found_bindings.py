@@ -1,0 +1,121 @@
+"""A binding that was made for a job which has come into other hands meanwhile.
+
+Who finds one: a worker that was stopped or cut off for longer than its lease and then reads the provider's answer, or
+a person. While no later attempt was sent the job simply becomes bound by it. Else the job has another end already, and
+the binding is an orphan: reported in the job and to its receiver, and ended by an unbind job if the request said
+`rebind`, because then nobody was asked whether there should be two.
+"""
+
+import dataclasses
+import logging
+import secrets
+from dataclasses import dataclass
+
+from worker.attempt.announcing import owed_callback, owes_callback
+from worker.callbacks.events import orphan_found_body
+from worker.clock import Clock
+from worker.domain.job import JobKind, Lane, OnDoubt, Orphan
+from worker.domain.job_ids import job_id_for_key
+from worker.errors import JobNotFoundError
+from worker.ledger.keys import orphan_webhook_id
+from worker.ledger.ledger import Ledger
+from worker.ledger.records import BrokenRecordError, Claim, NewJob, OwedCallback, Settlement
+
+_log = logging.getLogger(__name__)
+_ASK_AGAIN_MS = 250
+_LEASES_TO_WAIT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class FoundBindingsDesk:
+    """Brings them home."""
+
+    ledger: Ledger
+    clock: Clock
+    lease_ms: int
+
+    async def tell(self, claim: Claim, settlement: Settlement) -> None:
+        """Make the job bound by it if that can still be, else report an orphan.
+
+        Args:
+            claim: of the attempt that bound, as it was read then.
+            settlement: to `bound`, refused because the lease had been lost.
+
+        Raises:
+            RedisError: Redis is away; nothing more is known of the binding than the provider has.
+        """
+        gives_up_ms = self.clock.monotonic_ms() + _LEASES_TO_WAIT * self.lease_ms
+        while self.clock.monotonic_ms() < gives_up_ms:
+            answer = await self._adopt(claim, settlement)
+            if answer == "adopted":
+                _log.warning("job %s: bound after all, by an attempt whose lease had run out", claim.job_id)
+                return
+            if answer != "leased":
+                break
+            await self.clock.sleep_ms(_ASK_AGAIN_MS)
+        await self.report(claim, str(settlement.fields["phone_no_x"]), str(settlement.fields["subs_id"]))
+
+    async def _adopt(self, claim: Claim, settlement: Settlement) -> str:
+        try:
+            mine = await self.ledger.claim(
+                claim.job_id,
+                claim.lane,
+                token=secrets.token_hex(8),
+                lease_ms=self.lease_ms,
+                resume=str(claim.attempt),
+            )
+        except BrokenRecordError:
+            return "broken"
+        if isinstance(mine, str):
+            return mine
+        fields = {**settlement.fields, "possible_orphans": 0}
+        bound = dataclasses.replace(settlement, fields=fields, callback=None)
+        if owes_callback(mine, bound):
+            bound = dataclasses.replace(bound, callback=owed_callback(mine, bound, now_ms=mine.now_ms))
+        return "adopted" if await self.ledger.settle(mine, bound) else "leased"
+
+    async def report(self, claim: Claim, phone_no_x: str, subs_id: str) -> bool:
+        """Report an orphan, unless it is the job's own binding, and unbind it where the request said `rebind`.
+
+        Returns:
+            Whether it is a new one.
+        """
+        try:
+            job = await self.ledger.read(claim.job_id)
+        except (JobNotFoundError, BrokenRecordError):
+            _log.error("job %s: an orphan of it was found, and its record is gone: SubsId %s", claim.job_id, subs_id)
+            return False
+        if job.subs_id == subs_id:
+            return False
+        unbind_job_id = await self._unbind(claim, phone_no_x, subs_id) if claim.on_doubt is OnDoubt.REBIND else ""
+        orphan = Orphan(phone_no_x, subs_id, unbind_job_id)
+        is_new = await self.ledger.report_orphan(claim, orphan, self._callback(claim, orphan))
+        if is_new:
+            _log.error(
+                "job %s: an orphan was found, SubsId %s; %s", claim.job_id, subs_id,
+                f"job {unbind_job_id} unbinds it" if unbind_job_id else "it stays bound until somebody unbinds it",
+            )  # fmt: skip
+        return is_new
+
+    async def _unbind(self, claim: Claim, phone_no_x: str, subs_id: str) -> str:
+        """File the job that ends it; the timetable publishes it. The same orphan is always the same job."""
+        parameters = {"SubsId": subs_id, "SecretNo": phone_no_x, "PoolKey": claim.parameters.get("PoolKey", "")}
+        job = NewJob(
+            job_id=job_id_for_key(f"orphan:{claim.job_id}:{subs_id}"),
+            lane=Lane.BATCH,
+            parameters={name: value for name, value in parameters.items() if value},
+            digest=subs_id,
+            seed=secrets.token_urlsafe(16),
+            kind=JobKind.UNBIND,
+            is_confirmed=True,
+        )
+        await self.ledger.open(job)
+        return job.job_id
+
+    def _callback(self, claim: Claim, orphan: Orphan) -> OwedCallback | None:
+        if not claim.callback_url:
+            return None
+        body = orphan_found_body(
+            job_id=claim.job_id, unix_ms=self.clock.unix_ms(), parameters=claim.parameters, orphan=orphan
+        )
+        return OwedCallback(orphan_webhook_id(claim.job_id, orphan.subs_id), claim.callback_url, body, "", 0)

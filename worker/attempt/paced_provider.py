@@ -1,0 +1,83 @@
+"""The provider behind the pace: nothing is sent without a permit, and what an answer tells of the account is heeded."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from redis.exceptions import RedisError
+
+from worker.domain.job import Lane
+from worker.domain.outcome import Outcome, Verdict
+from worker.pace.pace import Pace, Permit
+
+_log = logging.getLogger(__name__)
+_PROVES_NOTHING_OF_THE_ACCOUNT = (Verdict.AMBIGUOUS, Verdict.NOT_PROCESSED, Verdict.THROTTLED)
+
+
+class Caller(Protocol):
+    """The provider, as an attempt needs it."""
+
+    async def call(self, action: str, parameters: Mapping[str, str], *, nonce: str) -> Outcome:
+        """Send one signed request; never raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class PacedProvider:
+    """Asks for permits and uses them.
+
+    Attributes:
+        paces: one for each action that may be sent.
+        patience_ms: the longest wait for a permit.
+    """
+
+    provider: Caller
+    paces: Mapping[str, Pace]
+    patience_ms: int
+
+    async def permit(self, action: str, lane: Lane) -> Permit:
+        """A permit to send this action once, or when to come back."""
+        return await self.paces[action].permit(lane, patience_ms=self.patience_ms)
+
+    async def send(self, action: str, parameters: Mapping[str, str], *, nonce: str, permit: Permit) -> Outcome:
+        """Use a permit."""
+        outcome = await self.provider.call(action, dict(parameters), nonce=nonce)
+        await self._judge_account(action, outcome, permit)
+        return outcome
+
+    def for_lane(self, lane: Lane) -> "LaneCaller":
+        """Calls that ask for their own permits."""
+        return LaneCaller(self, lane)
+
+    async def _judge_account(self, action: str, outcome: Outcome, permit: Permit) -> None:
+        """Stop the account for all workers when it is refused, and open it again when a probe gets through."""
+        pace = self.paces[action]
+        try:
+            if outcome.verdict is Verdict.ACCOUNT:
+                if await pace.stop_account(outcome.code, by_probe=permit.is_probe):
+                    _log.error("account stopped, all its jobs wait: %s %s", outcome.code, outcome.message)
+            elif permit.is_probe and outcome.verdict not in _PROVES_NOTHING_OF_THE_ACCOUNT:
+                await pace.reopen_account()
+                _log.warning("account good again, its jobs go on")
+        except (RedisError, OSError) as failure:
+            _log.warning("account: Redis is away (%s), the next answer decides", type(failure).__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LaneCaller:
+    """A `Caller` whose every call waits for its permit; without one nothing is sent."""
+
+    paced: PacedProvider
+    lane: Lane
+
+    async def call(self, action: str, parameters: Mapping[str, str], *, nonce: str) -> Outcome:
+        """Send one signed request, when the pace allows.
+
+        Raises:
+            RedisError: the pace cannot be asked.
+        """
+        permit = await self.paced.permit(action, self.lane)
+        if permit.come_back_ms:
+            code = "account.stopped" if permit.is_stopped else "pace.busy"
+            return Outcome(Verdict.THROTTLED, code, retry_after_ms=permit.come_back_ms)
+        return await self.paced.send(action, parameters, nonce=nonce, permit=permit)
