@@ -1,15 +1,17 @@
 """The producers' face and the Celery tasks.
 
-    from tasks import BindRequest, submit, submit_many, wait
+    from tasks import BindRequest, UnbindRequest, UpdateRequest, submit, submit_many, wait
 
-Tasks, each in a module of its name: `axn.jobs` and `axn.callbacks` take ids that stand in the ledger, `axn.bind` takes
-one request from any Celery client.
+Tasks, each in a module of its name: `axn.jobs` and `axn.callbacks` take ids that stand in the ledger; `axn.bind`,
+`axn.update` and `axn.unbind` take one request from any Celery client.
 """
 
 from worker.domain.bind_request import BindRequest
 from worker.domain.durability import Durability
-from worker.domain.job import Job, JobState, Lane, OnDoubt
+from worker.domain.job import Job, JobKind, JobState, Lane, OnDoubt
 from worker.domain.job_ids import job_id_for_key
+from worker.domain.unbind_request import UnbindRequest
+from worker.domain.update_request import UpdateRequest
 from worker.errors import (
     AxnError,
     DurabilityUnavailableError,
@@ -42,12 +44,15 @@ __all__ = [
     "IdempotencyConflictError",
     "InvalidRequestError",
     "Job",
+    "JobKind",
     "JobNotFoundError",
     "JobState",
     "Lane",
     "LedgerUnavailableError",
     "OnDoubt",
     "Submitted",
+    "UnbindRequest",
+    "UpdateRequest",
     "WaitTimeoutError",
     "close",
     "job_id_for_key",

@@ -17,6 +17,10 @@ IDS_PER_MESSAGE = 100
 
 TASK_BIND = "axn.bind"
 """One bind request, from any Celery client in any language."""
+TASK_UPDATE = "axn.update"
+"""One update request, likewise."""
+TASK_UNBIND = "axn.unbind"
+"""One unbind request, likewise."""
 TASK_JOBS = "axn.jobs"
 """Ids of jobs that stand in the ledger."""
 TASK_CALLBACKS = "axn.callbacks"

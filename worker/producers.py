@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 from worker.app import build_app
 from worker.bootstrap import ProducerServices, build_producer
-from worker.domain.bind_request import BindRequest
+from worker.domain.any_request import AnyRequest
 from worker.domain.durability import Durability, parse_durability
-from worker.domain.job import Job
+from worker.domain.job import Job, JobKind
 from worker.intake.intake import Submitted
 from worker.ledger import listing
 from worker.ledger.audit import AuditLine
@@ -45,8 +45,8 @@ async def _run_async(work: Coroutine[Any, Any, T]) -> T:
     return await asyncio.wrap_future(_producer.get().runtime.submit(work))
 
 
-def submit(request: BindRequest, durability: Durability | str | None = None) -> str:
-    """File one request; its job is stored when this returns.
+def submit(request: AnyRequest, durability: Durability | str | None = None) -> str:
+    """File one request: a bind, an update or an unbind. Its job is stored when this returns.
 
     Args:
         request: what is asked for.
@@ -66,14 +66,14 @@ def submit(request: BindRequest, durability: Durability | str | None = None) -> 
     return _run(services.intake.submit(request, _chosen(services, durability)))
 
 
-async def submit_async(request: BindRequest, durability: Durability | str | None = None) -> str:
+async def submit_async(request: AnyRequest, durability: Durability | str | None = None) -> str:
     """`submit`, for coroutines."""
     services = _producer.get().services
     return await _run_async(services.intake.submit(request, _chosen(services, durability)))
 
 
-def submit_many(requests: Iterable[BindRequest], durability: Durability | str | None = None) -> list[Submitted]:
-    """File many requests in one go, in the order given.
+def submit_many(requests: Iterable[AnyRequest], durability: Durability | str | None = None) -> list[Submitted]:
+    """File many requests, of any kinds, in one go, in the order given.
 
     Args:
         requests: what is asked for.
@@ -90,7 +90,7 @@ def submit_many(requests: Iterable[BindRequest], durability: Durability | str | 
 
 
 async def submit_many_async(
-    requests: Iterable[BindRequest], durability: Durability | str | None = None
+    requests: Iterable[AnyRequest], durability: Durability | str | None = None
 ) -> list[Submitted]:
     """`submit_many`, for coroutines."""
     services = _producer.get().services
@@ -102,7 +102,7 @@ def _chosen(services: ProducerServices, durability: Durability | str | None) -> 
 
 
 def wait(job_id: str, timeout: float) -> Job:
-    """The job, once it has ended: bound, failed, expired, cancelled or in doubt.
+    """The job, once it has ended: bound, updated, unbound, failed, expired, cancelled or in doubt.
 
     Args:
         job_id: as `submit` returned it.
@@ -170,13 +170,13 @@ def list_jobs(wanted: listing.JobFilter, limit: int, tell: listing.Tell) -> list
     return _run(listing.list_jobs(_producer.get().services.redis, wanted, limit, tell))
 
 
-def check_mapping(given: object) -> BindRequest:
-    """A request that arrived as data, checked in full.
+def check_mapping(given: object, kind: JobKind = JobKind.BIND) -> AnyRequest:
+    """A request of this kind that arrived as data, checked in full.
 
     Raises:
         InvalidRequestError: names every fault at once.
     """
-    return _producer.get().services.intake.acceptance.parse(given)
+    return _producer.get().services.intake.acceptance.parse(given, kind)
 
 
 def close() -> None:

@@ -43,6 +43,7 @@ def claim_of(**overrides: Any) -> Claim:
         "is_probe": False,
         "is_late": False,
         "is_poison": False,
+        "rescues": 0,
         "kind": JobKind.BIND,
         "is_confirmed": False,
         "look_up_since": 0,

@@ -1,3 +1,6 @@
+import json
+from typing import Any
+
 import pytest
 
 from worker.callbacks.events import ended_body
@@ -51,6 +54,7 @@ def test_each_end_has_its_type_and_none_shows_the_number(state: JobState, type_:
     assert "15012345678" not in body
 
 
+BINDING = {"SubsId": "100", "PhoneNoX": "17000001111", "PoolKey": "FC1"}
 UPDATE = {
     "SubsId": "100", "PhoneNoX": "17000001111", "PoolKey": "FC1", "OperateType": "updateNoA", "PhoneNoA": "15012345678",
 }  # fmt: skip
@@ -88,3 +92,39 @@ def test_the_body_of_a_change_names_its_binding(
         fields={"code": code},
     )
     assert made == body
+
+
+@pytest.mark.parametrize(
+    ("operate_type", "name", "value", "field"),
+    [
+        ("updateExpire", "Expiration", "2099-01-01 00:00:00", "expiration"),
+        ("updateOutId", "OutId", "客户-7", "out_id"),
+    ],
+)
+def test_an_update_tells_what_it_set(operate_type: str, name: str, value: str, field: str) -> None:
+    data = change_of(JobKind.UPDATE, JobState.UPDATED, {**BINDING, "OperateType": operate_type, name: value})["data"]
+    assert (data["operate_type"], data[field]) == (operate_type, value)
+
+
+def test_a_new_b_is_not_told_at_all() -> None:
+    event = change_of(
+        JobKind.UPDATE, JobState.UPDATED, {**BINDING, "OperateType": "updateNoB", "PhoneNoB": "15012345678"}
+    )
+    assert "5678" not in json.dumps(event)
+
+
+@pytest.mark.parametrize("kind", [JobKind.UPDATE, JobKind.UNBIND])
+@pytest.mark.parametrize("state", [JobState.FAILED, JobState.EXPIRED])
+def test_a_change_that_was_not_made_has_its_type_also_where_its_request_was_refused(
+    kind: JobKind, state: JobState
+) -> None:
+    event = change_of(kind, state, {})
+    assert event["type"] == f"{kind.value}.{state.value}"
+    assert (event["data"]["subs_id"], event["data"]["phone_no_x"]) == ("", "")
+
+
+def change_of(kind: JobKind, state: JobState, parameters: dict[str, str]) -> dict[str, Any]:
+    event: dict[str, Any] = json.loads(
+        ended_body(kind=kind, job_id="k1", state=state, unix_ms=1, attempts=1, parameters=parameters, fields={})
+    )
+    return event

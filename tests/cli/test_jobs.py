@@ -18,7 +18,14 @@ def write(ledger: "redis.Redis", key: str, state: str, at: int = 1, **fields: An
     """A job's record and its place in the state's index, as the ledger's scripts write them."""
     job_id = job_id_for_key(key)
     request = json.dumps({"PhoneNoA": A, "OutOrderId": f"order-{key}"})
-    record: dict[Any, Any] = {"state": state, "lane": "checkout", "kind": "bind", "accepted_at": at, "request": request}
+    record: dict[Any, Any] = {
+        "v": "1",
+        "state": state,
+        "lane": "checkout",
+        "kind": "bind",
+        "accepted_at": at,
+        "request": request,
+    }
     ledger.hset(job_keys(job_id).job, mapping=record | fields)
     if state in ("in_doubt", "failed"):
         ledger.zadd(f"axn1:{{p{partition_of(job_id):02d}}}:{state}", {f"checkout:{job_id}": at})

@@ -83,8 +83,8 @@ BAD_BY_FIELD: dict[str, Any] = {
     "phone_no_x": 15000000000, "expect_city": "a\nb", "is_recording_enabled": "maybe", "out_id": "x" * 1025,
     "out_order_id": 7, "no_type": b"x", "call_display_type": 4, "call_restrict": "CONTROL_CLEAR_DISABLE",
     "call_timeout": 0, "asr_status": 2, "asr_model_id": [], "ring_config": "[1]", "extend": "\ud800", "owner_id": "-1",
-    "resource_owner_id": "x", "resource_owner_account": "\x00", "callback_url": "ftp://h",
-    "idempotency_key": "k" * 257, "deadline": "2026-12-01T00:00:00", "on_doubt": "ask", "lane": "renewal",
+    "resource_owner_id": "x", "resource_owner_account": "\x00", "on_doubt": "ask", "callback_url": "ftp://h",
+    "idempotency_key": "k" * 257, "deadline": "2026-12-01T00:00:00", "lane": "renewal",
 }  # fmt: skip
 
 

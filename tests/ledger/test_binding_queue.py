@@ -1,71 +1,105 @@
-"""One job at a time changes a binding, in the order in which the jobs were accepted."""
+"""A binding is changed by one job at a time, the one accepted first before the others."""
 
 import asyncio
 from collections.abc import Awaitable
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from redis.asyncio import Redis
 
+from worker.domain.job_ids import partition_of
 from worker.ledger.binding_queue import BindingQueue
 from worker.local.redis_server import EmbeddedRedis
 from worker.redis_scripts import connect
 
 SUBS_ID = "1000000768798832"
-JOBS = ("a", "b", "c", "d")
+TTL_MS = 60_000
+LINE = f"axn1:{{p{partition_of(SUBS_ID):02d}}}:binding:{SUBS_ID}:line"
+HOLDER = f"axn1:{{p{partition_of(SUBS_ID):02d}}}:binding:{SUBS_ID}:holder"
 
 
-@pytest.fixture
-def queue(redis: Redis) -> BindingQueue:
-    return BindingQueue(redis, ttl_ms=60_000)
+def queue_on(redis: Redis) -> BindingQueue:
+    return BindingQueue(redis, ttl_ms=TTL_MS)
 
 
-async def test_the_first_holds_the_binding_and_the_next_gets_it_when_it_leaves(queue: BindingQueue) -> None:
-    assert await queue.enlist(SUBS_ID, "a", 1) == ""
-    assert await queue.enlist(SUBS_ID, "b", 2) == "a"
-    assert await queue.leave(SUBS_ID, "a") == "b"
-    assert await queue.enlist(SUBS_ID, "b", 2) == ""
-    assert await queue.leave(SUBS_ID, "b") == ""
+async def test_the_first_holds_the_binding_and_the_next_are_told_who_does(redis: Redis) -> None:
+    queue = queue_on(redis)
+    assert await queue.enlist(SUBS_ID, "first", 1) == ""
+    assert await queue.enlist(SUBS_ID, "second", 2) == "first"
+    assert await queue.enlist(SUBS_ID, "third", 3) == "first"
+    assert await queue.leave(SUBS_ID, "first") == "second"
+    assert await queue.enlist(SUBS_ID, "third", 3) == "second"
+    assert await queue.enlist(SUBS_ID, "second", 2) == ""
 
 
-async def test_a_holder_keeps_the_binding_when_an_older_job_comes_late(queue: BindingQueue) -> None:
-    assert await queue.enlist(SUBS_ID, "young", 9) == ""
-    assert await queue.enlist(SUBS_ID, "old", 1) == "young"
-    assert await queue.enlist(SUBS_ID, "young", 9) == ""
+async def test_an_older_job_that_comes_later_waits_for_the_holder_and_then_goes_before_the_rest(redis: Redis) -> None:
+    queue = queue_on(redis)
+    assert await queue.enlist(SUBS_ID, "holder", 5) == ""
+    assert await queue.enlist(SUBS_ID, "younger", 9) == "holder"
+    assert await queue.enlist(SUBS_ID, "older", 1) == "holder"
+    assert await queue.enlist(SUBS_ID, "holder", 5) == ""
+    assert await queue.leave(SUBS_ID, "holder") == "older"
+    assert await queue.enlist(SUBS_ID, "younger", 9) == "older"
 
 
-async def test_who_waits_goes_in_the_order_of_acceptance(queue: BindingQueue) -> None:
-    for job, accepted_at in (("holder", 1), ("late", 9), ("early", 5)):
-        await queue.enlist(SUBS_ID, job, accepted_at)
-    assert await queue.leave(SUBS_ID, "holder") == "early"
-    assert await queue.enlist(SUBS_ID, "late", 9) == "early"
-    assert await queue.enlist(SUBS_ID, "early", 5) == ""
+async def test_acceptances_order_by_their_full_milliseconds(redis: Redis) -> None:
+    queue = queue_on(redis)
+    assert await queue.enlist(SUBS_ID, "holder", 1) == ""
+    for job_id, accepted_at in (("b", 1_796_097_600_002), ("a", 1_796_097_600_003), ("c", 1_796_097_600_001)):
+        assert await queue.enlist(SUBS_ID, job_id, accepted_at) == "holder"
+    assert [await queue.leave(SUBS_ID, job_id) for job_id in ("holder", "c", "b", "a")] == ["c", "b", "a", ""]
 
 
-async def test_bindings_do_not_wait_for_each_other(queue: BindingQueue) -> None:
-    assert await queue.enlist(SUBS_ID, "a", 1) == ""
-    assert await queue.enlist("2", "b", 2) == ""
+async def test_who_stands_in_no_line_can_leave_it_and_changes_nothing(redis: Redis) -> None:
+    queue = queue_on(redis)
+    assert await queue.leave(SUBS_ID, "nobody") == ""
+    assert await queue.enlist(SUBS_ID, "holder", 5) == ""
+    assert await queue.leave(SUBS_ID, "nobody") == "holder"
+    assert await queue.enlist(SUBS_ID, "other", 6) == "holder"
 
 
-async def test_a_line_that_nobody_moves_is_forgotten(redis: Redis) -> None:
-    await BindingQueue(redis, ttl_ms=60_000).enlist(SUBS_ID, "a", 1)
-    keys = await redis.keys("*")
-    assert len(keys) == 2
-    assert all([0 < await redis.pttl(key) <= 60_000 for key in keys])
+async def test_bindings_have_lines_of_their_own(redis: Redis) -> None:
+    queue = queue_on(redis)
+    assert await queue.enlist(SUBS_ID, "one", 1) == ""
+    assert await queue.enlist("1000000768798833", "other", 2) == ""
 
 
-class LineMachine(RuleBasedStateMachine):
+async def test_a_line_stands_in_its_binding_s_partition_and_is_forgotten_in_time(redis: Redis) -> None:
+    queue = queue_on(redis)
+    await queue.enlist(SUBS_ID, "holder", 1)
+    assert sorted(await redis.keys()) == [HOLDER, LINE]
+    for key in (LINE, HOLDER):
+        await redis.pexpire(key, 1_000)
+    await queue.enlist(SUBS_ID, "other", 2)
+    for key in (LINE, HOLDER):
+        assert 1_000 < await redis.pttl(key) <= TTL_MS
+
+
+async def test_a_line_that_all_have_left_leaves_nothing_behind(redis: Redis) -> None:
+    queue = queue_on(redis)
+    for job_id in ("one", "other"):
+        await queue.enlist(SUBS_ID, job_id, 1)
+    for job_id in ("one", "other", "other"):
+        await queue.leave(SUBS_ID, job_id)
+    assert await redis.dbsize() == 0
+
+
+JOBS = {"a": 3, "b": 1, "c": 2, "d": 2, "e": 1_796_097_600_000}
+
+
+class BindingQueueMachine(RuleBasedStateMachine):
+    """Jobs come, ask, leave and are heard twice, in any order; beside it a model of what must be."""
+
     url = ""
 
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
         self.redis: Redis = connect(self.url, timeout_ms=2000)
-        self.queue = BindingQueue(self.redis, ttl_ms=60_000)
-        self.waiting: dict[str, int] = {}
+        self.queue = queue_on(self.redis)
+        self.waiting: set[str] = set()
         self.holder = ""
 
     def run(self, awaitable: Awaitable[Any]) -> Any:
@@ -75,12 +109,7 @@ class LineMachine(RuleBasedStateMachine):
         return self.runner.run(awaited())
 
     def teardown(self) -> None:
-        for _ in range(len(self.waiting)):
-            job = self.holder or min(self.waiting, key=lambda id_: (self.waiting[id_], id_))
-            assert self.run(self.queue.enlist(SUBS_ID, job, self.waiting[job])) == "", "somebody never gets it"
-            self.run(self.queue.leave(SUBS_ID, job))
-            self.holder = ""
-            del self.waiting[job]
+        self.everyone_gets_the_binding_in_the_end()
         self.run(self.redis.aclose())
         self.runner.close()
 
@@ -88,37 +117,50 @@ class LineMachine(RuleBasedStateMachine):
     def empty(self) -> None:
         self.run(self.redis.flushall())
 
-    @rule(job=st.sampled_from(JOBS), accepted_at=st.integers(1, 5))
-    def enlist(self, job: str, accepted_at: int) -> None:
-        accepted_at = self.waiting.setdefault(job, accepted_at)
-        first = min(self.waiting, key=lambda id_: (self.waiting[id_], id_))
-        expected = self.holder or first
-        answer = self.run(self.queue.enlist(SUBS_ID, job, accepted_at))
-        assert answer == ("" if expected == job else expected)
-        if answer == "":
-            self.holder = job
+    def first(self) -> str:
+        return min(self.waiting, key=lambda job: (JOBS[job], job), default="")
 
-    @rule(job=st.sampled_from(JOBS))
-    def leave(self, job: str) -> None:
-        self.waiting.pop(job, None)
-        if self.holder == job:
-            self.holder = ""
-        first = min(self.waiting, key=lambda id_: (self.waiting[id_], id_), default="")
-        for _ in range(2):  # as a resent command would
-            assert self.run(self.queue.leave(SUBS_ID, job)) == first
+    @rule(job=st.sampled_from(sorted(JOBS)), resends=st.integers(0, 2))
+    def enlist(self, job: str, resends: int) -> None:
+        self.waiting.add(job)
+        self.holder = self.holder or (job if job == self.first() else "")
+        before = "" if job == self.holder else self.holder or self.first()
+        for _ in range(1 + resends):
+            assert self.run(self.queue.enlist(SUBS_ID, job, JOBS[job])) == before
+
+    @rule(job=st.sampled_from(sorted(JOBS)), resends=st.integers(0, 2))
+    def leave(self, job: str, resends: int) -> None:
+        self.waiting.discard(job)
+        self.holder = "" if self.holder == job else self.holder
+        for _ in range(1 + resends):
+            assert self.run(self.queue.leave(SUBS_ID, job)) == self.first()
 
     @invariant()
-    def the_holder_stands_in_line(self) -> None:
-        assert not self.holder or self.holder in self.waiting
+    def one_job_at_most_holds_the_binding_and_only_who_was_told_so(self) -> None:
+        assert (self.run(self.redis.get(HOLDER)) or "") == self.holder
+
+    def everyone_gets_the_binding_in_the_end(self) -> None:
+        turns = []
+        while self.waiting:
+            told = {job: self.run(self.queue.enlist(SUBS_ID, job, JOBS[job])) for job in sorted(self.waiting)}
+            if "" not in told.values():  # the first asked after the others
+                told = {job: self.run(self.queue.enlist(SUBS_ID, job, JOBS[job])) for job in sorted(self.waiting)}
+            (holder,) = [job for job, before in told.items() if before == ""]
+            assert {before for before in told.values() if before} <= {holder, self.first()}
+            turns.append(holder)
+            self.waiting.discard(holder)
+            self.run(self.queue.leave(SUBS_ID, holder))
+        in_order = turns[1:] if self.holder else turns
+        assert in_order == sorted(in_order, key=lambda job: (JOBS[job], job))
 
 
-def test_any_order_of_coming_and_going_keeps_the_line(redis_server: EmbeddedRedis) -> None:
-    class OnThisServer(LineMachine):
+def test_any_order_of_coming_asking_and_leaving_keeps_the_order(redis_server: EmbeddedRedis) -> None:
+    class OnThisServer(BindingQueueMachine):
         url = redis_server.url(0)
 
     bounded = settings(
-        max_examples=30,
-        stateful_step_count=20,
+        max_examples=60,
+        stateful_step_count=25,
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),

@@ -11,9 +11,12 @@ from celery import Celery
 from tasks import (
     BindRequest,
     IdempotencyConflictError,
+    JobKind,
     JobNotFoundError,
     JobState,
     Lane,
+    UnbindRequest,
+    UpdateRequest,
     job_id_for_key,
     read,
     submit,
@@ -142,6 +145,53 @@ def test_a_bad_message_becomes_a_failed_job_with_its_reason(
     assert "13900001234" not in job.message
     if len(arguments) == 1 and isinstance(arguments[0], dict):
         wait_until(lambda: [event["type"] for event in callbacks_of(running, job_id)] == ["bind.failed"])
+
+
+@pytest.mark.parametrize("kind", [JobKind.UPDATE, JobKind.UNBIND])
+def test_a_bad_update_or_unbind_becomes_a_failed_job_of_its_kind(
+    running: Running, client: Celery, kind: JobKind
+) -> None:
+    task_id = str(uuid4())
+    client.send_task(f"axn.{kind.value}", kwargs={"subs_id": "x"}, queue="axn.checkout", task_id=task_id)
+    job_id = job_id_for_key(task_id)
+    wait_until(lambda: known(job_id), WAIT_S)
+    job = wait(job_id, WAIT_S)
+    assert (job.kind, job.state, job.code) == (kind, JobState.FAILED, "request.invalid")
+    assert "subs_id: must be digits only" in job.message
+
+
+def test_a_binding_is_updated_and_unbound_by_the_job_that_made_it(running: Running, order: str) -> None:
+    bound = wait(submit(request(running, order)), WAIT_S)
+    receiver = running.system.receiver_url + "/axn"
+    updates = submit_many(
+        [
+            UpdateRequest(bind_job_id=bound.job_id, out_id=f"{order}-new", callback_url=receiver),
+            UpdateRequest(bind_job_id=bound.job_id, phone_no_a="13900005678"),
+        ]
+    )
+    assert [wait(update.job_id, WAIT_S).state for update in updates] == [JobState.UPDATED, JobState.UPDATED]
+    (binding,) = bindings_of(running, order)
+    assert (binding["PhoneNoA"], binding["OutId"]) == ("13900005678", f"{order}-new")
+    wait_until(lambda: [event["type"] for event in callbacks_of(running, updates[0].job_id)] == ["update.succeeded"])
+    for _ in range(2):  # the second finds the binding gone, and knows that it was there
+        unbound = wait(submit(UnbindRequest(bind_job_id=bound.job_id, callback_url=receiver)), WAIT_S)
+        assert (unbound.state, unbound.phone_no_x, unbound.subs_id) == (
+            JobState.UNBOUND, bound.phone_no_x, bound.subs_id,
+        )  # fmt: skip
+        wait_until(lambda: [event["type"] for event in callbacks_of(running, unbound.job_id)] == ["unbind.succeeded"])  # noqa: B023 - asked at once
+    mistyped = wait(submit(UnbindRequest(subs_id=bound.subs_id, phone_no_x=bound.phone_no_x)), WAIT_S)
+    assert mistyped.state is JobState.FAILED
+
+
+@pytest.mark.parametrize("kind", [JobKind.UPDATE, JobKind.UNBIND])
+def test_any_celery_client_may_change_a_binding(running: Running, client: Celery, order: str, kind: JobKind) -> None:
+    bound = wait(submit(request(running, order)), WAIT_S)
+    change = {"bind_job_id": bound.job_id} | ({"OutId": "o"} if kind is JobKind.UPDATE else {})
+    task_id = str(uuid4())
+    client.send_task(f"axn.{kind.value}", args=[change], queue="axn.checkout", task_id=task_id)
+    job_id = job_id_for_key(task_id)
+    wait_until(lambda: known(job_id), WAIT_S)
+    assert wait(job_id, WAIT_S).state.is_success
 
 
 def known(job_id: str) -> bool:

@@ -39,6 +39,8 @@ _SETTLE_AGAIN_MS = 250
 _REDIS_AWAY_MS = 1_000
 _BINDING_BUSY_MS = 500
 _MOST_LEFTOVERS = 20
+_RESCUES_OF_A_SUSPECT = 2
+_SUSPECT_AGAIN_MS = 500
 NOT_CLAIMED = "not_claimed"
 HANDED_BACK = "handed_back"
 
@@ -78,7 +80,11 @@ class AttemptRules:
 
 @dataclass(frozen=True, slots=True)
 class Attempts:
-    """Works on jobs. `slots` bounds how many this process holds a lease of."""
+    """Works on jobs. `slots` bounds how many this process holds a lease of.
+
+    A job whose workers have died twice is a suspect: a process works on one suspect at a time, so that the one that
+    kills its process does not take the others, which merely stood beside it, down with it until they count as poison.
+    """
 
     ledger: Ledger
     provider: PacedProvider
@@ -91,6 +97,7 @@ class Attempts:
     leases: Leases
     progress: Progress
     stop: Stop
+    suspects: asyncio.Semaphore = dataclasses.field(default_factory=lambda: asyncio.Semaphore(1))
 
     async def work_on(self, lane: Lane, job_ids: Sequence[str], *, published_at_ms: int = 0) -> list[str]:
         """All jobs of a message. One job's trouble is its own: the others go on, and its timetable entry stays.
@@ -160,7 +167,12 @@ class Attempts:
             self.stop.enter(Phase.HELD)
             if self.stop.is_begun:
                 return self._cut_short(lease, "worker.stopped", 0)
-            return await (self._bind(lease) if claim.kind is JobKind.BIND else self._change(lease))
+            if claim.rescues < _RESCUES_OF_A_SUSPECT or claim.is_poison:
+                return await self._work(lease)
+            if self.suspects.locked():
+                return unsent_wait(claim, _SUSPECT_AGAIN_MS, "rescue.in_turn", rescues=claim.rescues)
+            async with self.suspects:
+                return await self._work(lease)
         except asyncio.CancelledError:
             if not self.stop.is_begun:
                 raise
@@ -168,6 +180,9 @@ class Attempts:
         except (RedisError, OSError) as failure:
             _log.warning("job %s: Redis is away (%s), it waits", claim.job_id, type(failure).__name__)
             return self._cut_short(lease, "redis.away", _REDIS_AWAY_MS)
+
+    async def _work(self, lease: Lease) -> Settlement:
+        return await (self._bind(lease) if lease.claim.kind is JobKind.BIND else self._change(lease))
 
     def _cut_short(self, lease: Lease, code: str, delay_ms: int) -> Settlement:
         if not lease.is_sending:

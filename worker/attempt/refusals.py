@@ -72,7 +72,7 @@ def _unsent_end(state: JobState, code: str, message: str) -> Settlement:
     return Settlement(state, AttemptKnowledge.UNSENT, {"code": code, "message": message})
 
 
-def unsent_wait(claim: Claim, delay_ms: int, code: str) -> Settlement:
+def unsent_wait(claim: Claim, delay_ms: int, code: str, **counters: int) -> Settlement:
     """Nothing was sent this time; a probe stays one."""
     knowledge = AttemptKnowledge.OPEN if claim.is_probe else AttemptKnowledge.UNSENT
-    return Settlement(JobState.WAITING, knowledge, {"code": code}, delay_ms=delay_ms)
+    return Settlement(JobState.WAITING, knowledge, {"code": code, **counters}, delay_ms=delay_ms)

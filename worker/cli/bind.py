@@ -1,5 +1,6 @@
 """`axn bind`: one number, from the command line."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -7,6 +8,7 @@ import typer
 from worker import producers
 from worker.cli.output import Exit, complain, exit_of, print_job, print_json, refuse
 from worker.domain.durations import parse_duration
+from worker.domain.job import JobKind
 from worker.errors import (
     DurabilityUnavailableError,
     DurabilityUnconfirmedError,
@@ -51,21 +53,39 @@ def bind(
         "out_order_id": out_order_id, "is_recording_enabled": record, "callback_url": callback_url,
         "idempotency_key": idempotency_key, "deadline": deadline, "on_doubt": on_doubt, "lane": lane,
     }  # fmt: skip
+    file_request(given, durability=durability, wait=wait, as_json=as_json)
+
+
+def file_request(
+    given: Mapping[str, Any], *, durability: str, wait: str, as_json: bool, kind: JobKind = JobKind.BIND
+) -> None:
+    """File a request of this kind, and wait for the job's end if asked to.
+
+    Args:
+        given: its fields; those that are empty or None were not given.
+        durability: how firmly its job must be stored, or empty.
+        wait: a span of time, or empty.
+        as_json: print JSON, also of what is wrong.
+        kind: of the request.
+
+    Raises:
+        typer.Exit: the request is refused, or the job was waited for.
+    """
     try:
         wait_s = parse_duration(wait).total_seconds() if wait else None
     except ValueError as wrong:
         refuse(f"--wait: {wrong}", as_json=as_json)
     given = {name: value for name, value in given.items() if value not in ("", None)}
-    job_id = _submit(given, durability or None, as_json=as_json)
+    job_id = _submit(given, kind, durability or None, as_json=as_json)
     if wait_s is None:
         print_json({"job_id": job_id}) if as_json else typer.echo(job_id)
     else:
         _wait(job_id, wait_s, as_json=as_json)
 
 
-def _submit(given: dict[str, Any], durability: str | None, *, as_json: bool) -> str:
+def _submit(given: Mapping[str, Any], kind: JobKind, durability: str | None, *, as_json: bool) -> str:
     try:
-        return producers.submit(producers.check_mapping(given), durability)
+        return producers.submit(producers.check_mapping(given, kind), durability)
     except InvalidRequestError as invalid:
         refuse("the request breaks rules", faults=invalid.faults, as_json=as_json)
     except IdempotencyConflictError as conflict:

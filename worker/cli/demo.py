@@ -59,7 +59,7 @@ def demo(
     )
     report = run_with_children(lambda: _run(plan, orders, rate, as_json=as_json))
     print_json(report.as_dict()) if as_json else _print_report(report, per_second)
-    raise typer.Exit(Exit.BOUND if report.is_complete else Exit.FAILED)
+    raise typer.Exit(Exit.DONE if report.is_complete else Exit.FAILED)
 
 
 async def _run(plan: SystemPlan, orders: int, rate: float, *, as_json: bool) -> DemoReport:

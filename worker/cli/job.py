@@ -28,7 +28,7 @@ def show(
 
     Example: [bold]axn job show 01kap4w8z9v7r2c3d4e5f6g7h8[/bold]
 
-    Exit status: 0 bound, 1 failed or unknown, 2 bad input, 3 not finished.
+    Exit status: 0 bound, updated or unbound, 1 failed or unknown, 2 bad input, 3 not finished.
     """
     if bool(job_id) == bool(idempotency_key):
         refuse("give either a job's ID or --idempotency-key", as_json=as_json)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from worker import __version__
-from worker.cli import bind, demo, job, jobs, receiver, resolve, sandbox, settings, up, worker
+from worker.cli import bind, demo, job, jobs, receiver, resolve, sandbox, settings, unbind, up, update, worker
 from worker.cli.output import Exit, complain
 from worker.errors import AxnError, SettingsError
 
@@ -19,6 +19,8 @@ app = typer.Typer(
 )
 for command in (up.up, demo.demo, sandbox.sandbox, receiver.receiver, worker.worker, bind.bind, settings.settings):
     app.command()(command)
+for change in (update.update, unbind.unbind):
+    app.command()(change)
 app.add_typer(job.app, name="job")
 app.add_typer(jobs.app, name="jobs")
 jobs.app.command()(resolve.resolve)

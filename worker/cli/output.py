@@ -11,14 +11,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from worker.domain.job import Job, JobState
+from worker.domain.job import Job
 from worker.errors import FieldFault
 
 
 class Exit(IntEnum):
     """Exit statuses of all commands."""
 
-    BOUND = 0
+    DONE = 0
     FAILED = 1
     BAD_INPUT = 2
     NOT_FINISHED = 3
@@ -48,8 +48,8 @@ def refuse(message: str, *, faults: Sequence[FieldFault] = (), as_json: bool = F
 
 def exit_of(job: Job) -> Exit:
     """The exit status that tells of a job's state."""
-    if job.state is JobState.BOUND:
-        return Exit.BOUND
+    if job.state.is_success:
+        return Exit.DONE
     return Exit.FAILED if job.state.is_end else Exit.NOT_FINISHED
 
 

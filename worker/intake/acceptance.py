@@ -1,22 +1,32 @@
 """What can only be checked when a request is accepted: against the time and the settings."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from worker.callbacks.guard import ReceiverRules
 from worker.clock import Clock
+from worker.domain.any_request import REQUEST_TYPES, AnyRequest
 from worker.domain.bind_request import BindRequest
 from worker.domain.callback_url import check_callback_url
+from worker.domain.change_request import ChangeRequest
 from worker.domain.durations import duration_ms, parse_duration
 from worker.domain.expiration import PROVIDER_MINIMUM, parse_expiration, unix_ms, wire_expiration
+from worker.domain.job import JobKind, OnDoubt
 from worker.domain.job_ids import job_id_for_key, new_job_id
 from worker.domain.masking import mask_value
+from worker.domain.unbind_request import UnbindRequest
 from worker.errors import FieldFault, InvalidRequestError
+from worker.intake.changes import FoundBindings, change_parameters, named_binding
 from worker.ledger.records import NewJob
 
 _SEED_BYTES = 16
+_INSTEAD_OF_POOL_KEY = {
+    JobKind.BIND: ("no_type",),
+    JobKind.UPDATE: ("product_type", "bind_job_id"),
+    JobKind.UNBIND: ("product_type", "bind_job_id"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,95 +50,113 @@ class Acceptance:
     rules: AcceptanceRules
     clock: Clock
 
-    def parse(self, given: object) -> BindRequest:
-        """A request that arrived as data, checked in full.
+    def parse(self, given: object, kind: JobKind = JobKind.BIND) -> AnyRequest:
+        """A request that arrived as data, checked in full, but for what only the ledger can tell.
 
         Raises:
             InvalidRequestError: names every fault, also those that only time and settings show.
         """
         try:
-            request = BindRequest.from_mapping(given)
+            request = REQUEST_TYPES[kind].from_mapping(given)
         except InvalidRequestError as invalid:
             named = {fault.field for fault in invalid.faults}
-            more = [fault for fault in self._faults_of_raw(given) if fault.field not in named]
+            more = [fault for fault in self._faults_of_raw(given, kind) if fault.field not in named]
             raise InvalidRequestError([*invalid.faults, *more]) from None
         self.check(request)
         return request
 
-    def check(self, request: BindRequest) -> None:
+    def check(self, request: AnyRequest) -> None:
         """Raises InvalidRequestError where time or settings forbid the request."""
-        faults = self._faults(
-            expiration=self._expiration(request), pool_key=request.pool_key, url=request.callback_url,
-            no_type=request.no_type,
-        )  # fmt: skip
-        if faults:
+        if faults := self._faults_of(request):
             raise InvalidRequestError(faults)
 
-    def job_of(self, request: BindRequest, *, key: str | None = None) -> NewJob:
+    def job_of(self, request: AnyRequest, *, key: str | None = None, found: FoundBindings | None = None) -> NewJob:
         """The job to file.
 
         Args:
             request: whose form is already checked.
             key: an idempotency key for requests that bring none.
+            found: what the ledger knows of the bind jobs that updates and unbinds name.
 
         Raises:
-            InvalidRequestError: as `check`.
+            InvalidRequestError: as `check`, or the named bind job has no binding.
         """
-        self.check(request)
-        key = request.idempotency_key or key
+        faults = self._faults_of(request)
+        parameters: dict[str, str] = {}
+        if isinstance(request, BindRequest):
+            expiration = self._expiration(request)
+            assert expiration is not None  # noqa: S101 - the model wants one
+            pool_key = request.pool_key or self.rules.pool_key
+            parameters = request.wire_parameters(pool_key=pool_key, expiration=expiration)
+        else:
+            binding = named_binding(request, found or {}, self.rules.pool_key)
+            if isinstance(binding, FieldFault):
+                faults.append(binding)
+            elif not faults:
+                parameters = change_parameters(request, binding, self._expiration(request))
+        if faults:
+            raise InvalidRequestError(faults)
+        return self._job(request, parameters, request.idempotency_key or key)
+
+    def _job(self, request: AnyRequest, parameters: Mapping[str, str], key: str | None) -> NewJob:
         deadline = request.deadline
         return NewJob(
             job_id=job_id_for_key(key) if key else new_job_id(self.clock.unix_ms()),
             lane=request.lane,
-            parameters=request.wire_parameters(
-                pool_key=request.pool_key or self.rules.pool_key, expiration=self._expiration(request)
-            ),
+            parameters=parameters,
             digest=request.digest(),
             seed=secrets.token_urlsafe(_SEED_BYTES),
-            on_doubt=request.on_doubt,
+            on_doubt=request.on_doubt if isinstance(request, BindRequest) else OnDoubt.HOLD,
             callback_url=request.callback_url or "",
             deadline_in_ms=duration_ms(deadline) if isinstance(deadline, timedelta) else None,
             deadline_at_ms=unix_ms(deadline) if isinstance(deadline, datetime) else None,
+            kind=request.kind,
+            is_confirmed=isinstance(request, ChangeRequest) and request.names_confirmed_binding,
         )
 
-    def _expiration(self, request: BindRequest) -> datetime:
-        if request.expiration is not None:
-            return request.expiration
-        assert request.expires_in is not None  # noqa: S101 - one of the two is given: the model checks it
-        return self._now() + request.expires_in
+    def _expiration(self, request: AnyRequest) -> datetime | None:
+        if isinstance(request, UnbindRequest):
+            return None
+        return self._now() + request.expires_in if request.expires_in is not None else request.expiration
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self.clock.unix_ms() / 1000, UTC)
 
-    def _faults(
-        self, *, expiration: datetime | None, pool_key: object, url: str | None, no_type: object
-    ) -> list[FieldFault]:
+    def _faults_of(self, request: AnyRequest) -> list[FieldFault]:
+        instead = [getattr(request, name) for name in _INSTEAD_OF_POOL_KEY[request.kind]]
+        return self._faults(
+            expiration=self._expiration(request), pools=[request.pool_key, *instead], url=request.callback_url
+        )
+
+    def _faults(self, *, expiration: datetime | None, pools: Sequence[object], url: str | None) -> list[FieldFault]:
         faults = []
         least = PROVIDER_MINIMUM + self.rules.expiration_margin
         if expiration is not None and expiration - self._now() <= least:
             rule = f"must be more than {least.total_seconds():g} s ahead"
             faults.append(FieldFault("expiration", wire_expiration(expiration), rule))
-        if not (pool_key or self.rules.pool_key or no_type):
+        if not any(pools) and not self.rules.pool_key:
             faults.append(FieldFault("pool_key", "", "is required (or set AXN_POOL_KEY for all requests)"))
         if url and (rule := self.rules.receivers.fault_of(url)):
             faults.append(FieldFault("callback_url", mask_value(url), rule))
         return faults
 
-    def _faults_of_raw(self, given: object) -> list[FieldFault]:
+    def _faults_of_raw(self, given: object, kind: JobKind) -> list[FieldFault]:
         if not isinstance(given, Mapping):
             return []
+        request_type = REQUEST_TYPES[kind]
+        by_wire_name = request_type.field_by_wire_name
+        raw = {by_wire_name.get(name, name): value for name, value in given.items() if value is not None}
         return self._faults(
-            expiration=self._raw_expiration(given),
-            pool_key=given.get("pool_key") or given.get("PoolKey"),
-            url=_raw_url(given.get("callback_url")),
-            no_type=given.get("no_type") or given.get("NoType"),
+            expiration=self._raw_expiration(raw) if "expiration" in request_type.model_fields else None,
+            pools=[raw.get(name) for name in ("pool_key", *_INSTEAD_OF_POOL_KEY[kind])],
+            url=_raw_url(raw.get("callback_url")),
         )
 
-    def _raw_expiration(self, given: Mapping[str, object]) -> datetime | None:
+    def _raw_expiration(self, raw: Mapping[str, object]) -> datetime | None:
         try:
-            if given.get("expires_in") is not None:
-                return self._now() + parse_duration(given["expires_in"])
-            return parse_expiration(given.get("expiration") or given.get("Expiration"))
+            if raw.get("expires_in") is not None:
+                return self._now() + parse_duration(raw["expires_in"])
+            return parse_expiration(raw.get("expiration"))
         except ValueError:
             return None  # its form is a fault already named
 

@@ -7,13 +7,15 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from worker.domain.bind_request import BindRequest
+from worker.domain.any_request import AnyRequest
 from worker.domain.callback_url import check_callback_url
+from worker.domain.change_request import ChangeRequest
 from worker.domain.durability import Durability
-from worker.domain.job import Lane
+from worker.domain.job import JobKind, Lane
 from worker.domain.job_ids import job_id_for_key
 from worker.errors import DurabilityUnconfirmedError, FieldFault, IdempotencyConflictError, InvalidRequestError
 from worker.intake.acceptance import Acceptance
+from worker.intake.changes import FoundBindings
 from worker.ledger.durable import DurableOpening
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import NewJob
@@ -46,7 +48,7 @@ class Intake:
         self._durable = durable
         self._announcer = announcer
 
-    async def submit(self, request: BindRequest, durability: Durability = Durability.ACCEPTED) -> str:
+    async def submit(self, request: AnyRequest, durability: Durability = Durability.ACCEPTED) -> str:
         """File one request and publish its id.
 
         Returns:
@@ -59,7 +61,7 @@ class Intake:
             DurabilityUnconfirmedError: the job is stored and published; its durability was not confirmed in time.
             LedgerUnavailableError: Redis did not answer.
         """
-        job = self.acceptance.job_of(request)
+        job = self.acceptance.job_of(request, found=await self._bindings_named_by([request]))
         await self._durable.check(durability)
         reached("producer.accepting", job.job_id)
         filed_at_ms, shortfall = await self._open(job, durability)
@@ -72,7 +74,7 @@ class Intake:
         return job.job_id
 
     async def submit_many(
-        self, requests: Sequence[BindRequest], durability: Durability = Durability.ACCEPTED
+        self, requests: Sequence[AnyRequest], durability: Durability = Durability.ACCEPTED
     ) -> list[Submitted]:
         """File many requests in one pipeline and publish their ids, at most 100 a message.
 
@@ -83,7 +85,7 @@ class Intake:
                 confirmed in time.
             LedgerUnavailableError: Redis did not answer; with idempotency keys it is safe to submit all again.
         """
-        jobs = self._all_jobs(requests)
+        jobs = await self._all_jobs(requests)
         await self._durable.check(durability)
         reached("producer.accepting")
         answers, shortfall = await self._open_many(jobs, durability)
@@ -118,26 +120,34 @@ class Intake:
             return await self._ledger.open_many(jobs), ""
         return await self._durable.open_many(jobs, durability)
 
-    def _all_jobs(self, requests: Sequence[BindRequest]) -> list[NewJob]:
+    async def _all_jobs(self, requests: Sequence[AnyRequest]) -> list[NewJob]:
+        found = await self._bindings_named_by(requests)
         jobs, faults = [], []
         for index, request in enumerate(requests):
             try:
-                jobs.append(self.acceptance.job_of(request))
+                jobs.append(self.acceptance.job_of(request, found=found))
             except InvalidRequestError as invalid:
                 faults += [FieldFault(f"[{index}].{fault.field}", fault.value, fault.rule) for fault in invalid.faults]
         if faults:
             raise InvalidRequestError(faults)
         return jobs
 
-    async def file_message(self, given: object, *, task_id: str) -> tuple[Lane, str] | None:
-        """File a request that came as a Celery message, the task's id being its idempotency key.
+    async def _bindings_named_by(self, requests: Sequence[AnyRequest]) -> FoundBindings:
+        changes = [request for request in requests if isinstance(request, ChangeRequest)]
+        job_ids = list({change.bind_job_id for change in changes if change.bind_job_id is not None})
+        return dict(zip(job_ids, await self._ledger.bindings_of(job_ids), strict=True)) if job_ids else {}
+
+    async def file_message(
+        self, given: object, *, task_id: str, kind: JobKind = JobKind.BIND
+    ) -> tuple[Lane, str] | None:
+        """File a request of this kind that came as a Celery message, the task's id being its idempotency key.
 
         A request that breaks a rule is filed too, with its refusal, so that its sender finds out.
 
         Returns:
             Lane and id of the job, or None where the id stands for another request.
         """
-        job = self._job_of_message(given, task_id)
+        job = await self._job_of_message(given, task_id, kind)
         try:
             await self._ledger.open(job)
         except IdempotencyConflictError as conflict:
@@ -145,9 +155,10 @@ class Intake:
             return None
         return job.lane, job.job_id
 
-    def _job_of_message(self, given: object, task_id: str) -> NewJob:
+    async def _job_of_message(self, given: object, task_id: str, kind: JobKind) -> NewJob:
         try:
-            return self.acceptance.job_of(self.acceptance.parse(given), key=task_id)
+            request = self.acceptance.parse(given, kind)
+            return self.acceptance.job_of(request, key=task_id, found=await self._bindings_named_by([request]))
         except InvalidRequestError as invalid:
             return NewJob(
                 job_id=job_id_for_key(task_id),
@@ -157,6 +168,7 @@ class Intake:
                 seed="",
                 callback_url=self._usable_callback_url(given),
                 refusal=str(invalid),
+                kind=kind,
             )
 
     def _usable_callback_url(self, given: object) -> str:

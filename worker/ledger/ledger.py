@@ -8,6 +8,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
+from worker.domain.binding import Binding
 from worker.domain.job import Job, JobState, Lane, Orphan
 from worker.errors import IdempotencyConflictError, JobNotFoundError
 from worker.ledger.keys import callback_key, job_keys, member_of
@@ -209,7 +210,7 @@ class Ledger:
         record: dict[str, str] = await self._redis.hgetall(job_keys(job_id).job)  # type: ignore[assignment, unused-ignore]
         if not record:
             raise JobNotFoundError(job_id)
-        head = ["claimed", "0", record.get("fence", "0"), record.get("attempts", "0"), "0", "0", "0", "0"]
+        head = ["claimed", "0", record.get("fence", "0"), record.get("attempts", "0"), "0", "0", "0", "0", "0"]
         return claim_from_record([*head, *flatten(record.items())], job_id, token="")
 
     async def has_ended(self, job_id: str) -> bool:
@@ -230,6 +231,26 @@ class Ledger:
         if not record:
             raise JobNotFoundError(job_id)
         return job_from_record(job_id, record)
+
+    async def bindings_of(self, job_ids: Sequence[str]) -> list[Binding | str]:
+        """What these jobs have bound, in one pipeline.
+
+        Returns:
+            A job's binding, or the state of one that has none; empty for a job without a record.
+
+        Raises:
+            LedgerUnavailableError: says what is wrong with Redis.
+        """
+        async with asking(self._redis, is_one_call=False), self._redis.pipeline(transaction=False) as pipeline:
+            for job_id in job_ids:
+                pipeline.hmget(job_keys(job_id).job, ["state", "subs_id", "phone_no_x", "request"])
+            return [_binding_in(*reply) for reply in await pipeline.execute()]
+
+
+def _binding_in(state: str | None, subs_id: str | None, phone_no_x: str | None, request: str | None) -> Binding | str:
+    if state != JobState.BOUND:
+        return state or ""
+    return Binding(subs_id or "", phone_no_x or "", json.loads(request or "{}").get("PoolKey", ""))
 
 
 def _callback_head(callback: OwedCallback | None) -> tuple[str, int]:

@@ -10,7 +10,8 @@ from worker.domain.job import Job, JobKind, JobState, Lane, OnDoubt, Orphan
 from worker.errors import AxnError
 
 RECORD_VERSION = "1"
-_REPLY_HEAD = 8
+_REPLY_HEAD = 9
+_IS_POISON = 7
 EnumT = TypeVar("EnumT", bound=StrEnum)
 ORPHAN_PREFIX = "orphan:"
 """Of the record's fields that hold an orphan each, as report_orphan.lua writes them."""
@@ -60,8 +61,16 @@ class NewJob:
             "on_doubt": "" if self.on_doubt is OnDoubt.HOLD else self.on_doubt.value,
             "callback_url": self.callback_url,
             "refusal": self.refusal,
+            **self._named_binding(),
         }
         return flatten((name, value) for name, value in fields.items() if value)
+
+    def _named_binding(self) -> dict[str, str]:
+        """What a bind finds out, an update or unbind knows from the start."""
+        if self.kind is JobKind.BIND:
+            return {}
+        phone_no_x = self.parameters.get("PhoneNoX") or self.parameters.get("SecretNo", "")
+        return {"subs_id": self.parameters.get("SubsId", ""), "phone_no_x": phone_no_x}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +85,7 @@ class Claim:
         is_late: the deadline has passed; nothing may be sent.
         began_at: when this attempt's number was first claimed, Unix ms.
         is_poison: leases ran out one after the other; nothing may be sent.
+        rescues: how many did: whoever held them died, or was cut off.
         look_up_since: when it was first asked what became of the last attempt, Unix ms; 0 where that is no question.
         code, message: as the last settlement wrote them.
         had_doubt: some attempt of this job was unclear once, so that a conflict may be with its own binding.
@@ -90,6 +100,7 @@ class Claim:
     is_probe: bool
     is_late: bool
     is_poison: bool
+    rescues: int
     began_at: int
     kind: JobKind
     is_confirmed: bool
@@ -187,8 +198,7 @@ def claim_from_record(reply: list[str], job_id: str, token: str) -> Claim:
     flat = reply[_REPLY_HEAD:]
     record = dict(zip(flat[::2], flat[1::2], strict=True))
     try:
-        if record.get("v") != RECORD_VERSION:
-            raise BrokenRecordError(f"its version is {record.get('v')!r:.20}, this release reads {RECORD_VERSION}")
+        _check_version(record)
         return _claim(record, _parameters_of(record), job_id, token, reply)
     except BrokenRecordError:
         if not is_poison(reply):
@@ -198,7 +208,12 @@ def claim_from_record(reply: list[str], job_id: str, token: str) -> Claim:
 
 def is_poison(reply: Sequence[str]) -> bool:
     """Whether claim.lua says that too many leases of this job ran out."""
-    return reply[_REPLY_HEAD - 1] == "1"
+    return reply[_IS_POISON] == "1"
+
+
+def _check_version(record: Mapping[str, str]) -> None:
+    if record.get("v") != RECORD_VERSION:
+        raise BrokenRecordError(f"its version is {record.get('v')!r:.20}, this release reads {RECORD_VERSION}")
 
 
 def _parameters_of(record: Mapping[str, str]) -> dict[str, str]:
@@ -214,7 +229,7 @@ def _parameters_of(record: Mapping[str, str]) -> dict[str, str]:
 def _claim(
     record: Mapping[str, str], parameters: Mapping[str, str], job_id: str, token: str, reply: Sequence[str]
 ) -> Claim:
-    _, now_ms, fence, attempt, is_probe, is_late, began_at, *_ = reply
+    _, now_ms, fence, attempt, is_probe, is_late, began_at, _, rescues, *_ = reply
     try:
         return Claim(
             job_id=job_id,
@@ -226,6 +241,7 @@ def _claim(
             is_probe=is_probe == "1",
             is_late=is_late == "1",
             is_poison=is_poison(reply),
+            rescues=int(rescues),
             began_at=int(began_at),
             kind=JobKind(record.get("kind", JobKind.BIND)),
             is_confirmed=record.get("is_confirmed") == "1",

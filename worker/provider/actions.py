@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, PositiveInt, StringConstraints, model_validator
 
-from worker.domain.bind_request import ExpirationTime, Text
 from worker.domain.expiration import wire_expiration
+from worker.domain.request_fields import ExpirationTime, Text
 from worker.provider.wire import WireModel
 
 CallRestrict = Literal["CONTROL_AX_DISABLE", "CONTROL_BX_DISABLE"]

@@ -7,13 +7,13 @@
 -- ARGV[7] '' to work on the job. Who knows what became of it resumes it, also when it waits or is in doubt: with the
 --   number of the attempt he knows of, or 'any' for a person who resolves a doubt
 -- Returns {status}, or for 'claimed'
---   {status, now_ms, fence, attempt, is_probe, is_late, began_at, is_poison, field, value, ...}.
+--   {status, now_ms, fence, attempt, is_probe, is_late, began_at, is_poison, rescues, field, value, ...}.
 --   missing: no record and nobody waits for one     ended: nothing to do (the timetable forgets it)
 --   leased: another worker holds it                  early: it waits until a time that has not come
 --   condemned: the timetable knew it, but its record is missing or tells no state: failed now, with code poison
 -- is_probe 1: what the last attempt did is unknown, so its number, and with it its nonce, is used again.
 -- is_late 1: the deadline has passed; no new attempt was numbered and nothing may be sent.
--- is_poison 1: too many leases ran out one after the other; nothing may be sent.
+-- rescues: how many leases ran out one after the other. is_poison 1: too many; nothing may be sent.
 -- Safe to resend: the same token gets the same claim again.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -92,4 +92,4 @@ else
     redis.call('HDEL', KEYS[1], 'finished_at')
   end
 end
-return {'claimed', now, fence, attempt, is_probe, is_late, began_at, is_poison, unpack(record)}
+return {'claimed', now, fence, attempt, is_probe, is_late, began_at, is_poison, rescues, unpack(record)}

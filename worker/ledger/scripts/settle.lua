@@ -15,8 +15,8 @@ if job[2] ~= ARGV[1] then return {0, now} end
 if job[1] ~= 'submitting' then return {1, now} end
 local now_text = string.format('%.0f', now)
 local pairs_end = 10 + tonumber(ARGV[10])
-redis.call('HSET', KEYS[1], 'state', ARGV[3], unpack(ARGV, 11, pairs_end))
 redis.call('HDEL', KEYS[1], 'lease_until', 'is_probe', 'is_late', 'rescues')
+redis.call('HSET', KEYS[1], 'state', ARGV[3], unpack(ARGV, 11, pairs_end))
 if ARGV[5] ~= 'open' then redis.call('HSET', KEYS[1], 'open', '0') end
 if ARGV[5] == 'unsent' then redis.call('HINCRBY', KEYS[1], 'attempts', -1) end
 if ARGV[3] == 'waiting' then

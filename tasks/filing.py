@@ -1,0 +1,47 @@
+"""What the tasks of foreign clients do with the request that each brings."""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from celery.exceptions import Reject
+from celery.worker import state
+
+from tasks.process import WorkerProcess, this_process
+from worker.domain.job import JobKind, Lane
+from worker.errors import LedgerUnavailableError
+
+_log = logging.getLogger(__name__)
+_FILE_AGAIN_MS = 1_000
+
+
+def file_and_attempt(kind: JobKind, args: Sequence[object], kwargs: Mapping[str, object], task_id: str) -> None:
+    """File the request in the ledger, then work on it as on any other job.
+
+    Args:
+        kind: of the request.
+        args: the task's: the request is the only one,
+        kwargs: or they are its fields.
+        task_id: the request's idempotency key, unless it brings its own.
+    """
+    given = args[0] if len(args) == 1 and not kwargs else kwargs or list(args)
+    process = this_process()
+    filed = process.runtime.run(_file(process, given, task_id, kind))
+    if filed is not None:
+        lane, job_id = filed
+        process.work_on(lane, [job_id])
+
+
+async def _file(process: WorkerProcess, given: object, task_id: str, kind: JobKind) -> tuple[Lane, str] | None:
+    """Filed, however long the ledger is away: until then the message is the only copy of its request."""
+    producer = process.services.producer
+    is_waiting = False
+    while True:
+        try:
+            return await producer.intake.file_message(given, task_id=task_id, kind=kind)
+        except LedgerUnavailableError as unavailable:
+            if state.should_stop is not None:  # another worker may have it
+                raise Reject(unavailable, requeue=True) from None
+            if not is_waiting:
+                _log.warning("message %s waits: %s", task_id, unavailable)
+            is_waiting = True
+            await producer.clock.sleep_ms(_FILE_AGAIN_MS)

@@ -1,0 +1,21 @@
+"""Options that `axn update` and `axn unbind` share."""
+
+from typing import Annotated
+
+import typer
+
+JobId = Annotated[str, typer.Argument(metavar="JOB_ID", help="The bind job that made the binding, as `axn bind` said.")]
+SubsId = Annotated[str, typer.Option(help="Instead of JOB_ID: the binding's id at the provider.")]
+PhoneNoX = Annotated[str, typer.Option(help="Beside --subs-id: its X.")]
+PoolKey = Annotated[str, typer.Option(help="Beside --subs-id: the pool of X; default AXN_POOL_KEY.")]
+ProductType = Annotated[str, typer.Option(help="Instead of a pool, for old accounts: AXN_170 and others.")]
+Confirmed = Annotated[
+    bool, typer.Option("--confirmed", help="These three come from a bind that the provider confirmed.")
+]
+CallbackUrl = Annotated[str, typer.Option(help="Told when the job has ended.")]
+IdempotencyKey = Annotated[str, typer.Option(help="The same key is the same job, however often it is sent.")]
+Deadline = Annotated[str, typer.Option(help="Do nothing later than this: 30s, or a time with its zone.")]
+Lane = Annotated[str, typer.Option(help="checkout or batch.")]
+Durability = Annotated[str, typer.Option(help="accepted, fsynced or replicated; default AXN_DURABILITY.")]
+Wait = Annotated[str, typer.Option(help="Wait this long for the end, such as 5s; without it, only file the job.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON.")]
