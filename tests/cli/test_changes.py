@@ -169,4 +169,4 @@ def test_a_redis_that_is_away_ends_with_1(axn: Axn, monkeypatch: pytest.MonkeyPa
     for named in (NAMED, ("k" * 26,)):
         ended = axn(*command, *named, *(["--pool-key=FC1"] if named is NAMED else []))
         assert (ended.status, ended.out) == (1, "")
-        assert ended.err.startswith("axn: the ledger's Redis did not answer")
+        assert ended.err.startswith("axn: the ledger's Redis cannot be reached")
