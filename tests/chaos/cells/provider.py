@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tests.chaos.bench import Bench, Cell
-from tests.chaos.orders import Order
+from tests.chaos.checker import FAULT
+from tests.chaos.orders import CHOSEN_POOL_KEY, POOL_KEY, Order
 from tests.chaos.system import SystemOptions
 
 _FAULT_S = 2.5
@@ -60,10 +61,16 @@ async def _spoil(bench: Bench, faults: Sequence[Mapping[str, Any]]) -> None:
     for fault in faults:
 
         async def last(fault: Mapping[str, Any] = fault) -> None:
-            async with bench.system.provider_fault(probability=_SHARE, **fault):
+            async with bench.system.provider_fault(probability=_SHARE, **fault) as met:
                 await asyncio.sleep(_FAULT_S)
+            _note_unmet(bench, met)
 
         await bench.run(" ".join(f"{name} {value}" for name, value in fault.items()), last)
+
+
+def _note_unmet(bench: Bench, met: Sequence[int]) -> None:
+    if not sum(met):
+        bench.blame("F0", FAULT, f"no request met the fault of run {bench.runs}")
 
 
 async def silent(bench: Bench) -> None:
@@ -117,7 +124,7 @@ def _add(
     ends: frozenset[str],
     fields: Mapping[str, str],
 ) -> None:
-    order = bench.book.one(phone_no_a=phone_no_a, on_doubt="hold", pool_key="FC123456", **fields)
+    order = bench.book.one(phone_no_a=phone_no_a, on_doubt="hold", pool_key=POOL_KEY, **fields)
     orders.append(order)
     may_end[order.order] = ends
 
@@ -128,8 +135,9 @@ async def late_reads(bench: Bench) -> None:
         orders = [bench.book.one(**chosen) for chosen in _chosen_fields(bench)]
 
         async def last(fault: Mapping[str, Any] = fault) -> None:
-            async with bench.system.provider_fault(probability=2 * _SHARE, **fault):
+            async with bench.system.provider_fault(probability=2 * _SHARE, **fault) as met:
                 await asyncio.sleep(_FAULT_S)
+            _note_unmet(bench, met)
 
         await bench.run(f"{fault['kind']}, queries lag", last, orders=orders)
 
@@ -138,7 +146,7 @@ def _chosen_fields(bench: Bench) -> list[dict[str, str]]:
     numbers = bench.system.chosen_numbers()
     first = bench.runs * bench.jobs_per_run
     return [
-        {"phone_no_x": number, "pool_key": "FC654321", "on_doubt": bench.rng.choice(["hold", "rebind"])}
+        {"phone_no_x": number, "pool_key": CHOSEN_POOL_KEY, "on_doubt": bench.rng.choice(["hold", "rebind"])}
         for number in numbers[first : first + bench.jobs_per_run]
     ]
 

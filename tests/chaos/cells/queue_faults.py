@@ -6,6 +6,7 @@ import pickle
 from typing import Any
 
 from tests.chaos.bench import Bench, Cell
+from tests.chaos.checker import FAULT, WRONG
 from tests.chaos.histories import read_producer
 from tests.chaos.messages import jobs_message, message
 from tests.chaos.orders import Order, Plan
@@ -45,7 +46,7 @@ async def duplicates(bench: Bench) -> None:
     await bench.run("20 copies of each message", copy)
     await bench.run("yesterday's messages", replay)
     if not seen:
-        bench.blame("F0", "fault", "no message was waiting to be copied")
+        bench.blame("F0", FAULT, "no message was waiting to be copied")
 
 
 async def restored_too_early(bench: Bench) -> None:
@@ -70,7 +71,7 @@ async def restored_too_early(bench: Bench) -> None:
         async with bench.system.provider_fault(kind="latency", latency_ms=400):
             await bench.run(f"unacknowledged messages put back, {number}", put_back)
     if not restored:
-        bench.blame("F0", "fault", "no message was under way to be put back")
+        bench.blame("F0", FAULT, "no message was under way to be put back")
 
 
 async def poison(bench: Bench) -> None:
@@ -162,13 +163,13 @@ async def same_keys(bench: Bench) -> None:
     refused = read_producer(system.history_of("other")).refused
     for order in others:
         if refused.get(order.order) != "IdempotencyConflictError":
-            bench.blame("E5", "wrong", f"order {order.order}: another body under its key was not refused as a conflict")
+            bench.blame("E5", WRONG, f"order {order.order}: another body under its key was not refused as a conflict")
 
 
 def _compare(bench: Bench, one: dict[str, Any], other: dict[str, Any]) -> None:
     for order in one:
         if other.get(order, ("",))[0] != one[order][0]:
-            bench.blame("E5", "wrong", f"order {order}: the same key and body is not the same job")
+            bench.blame("E5", WRONG, f"order {order}: the same key and body is not the same job")
 
 
 CELLS = (

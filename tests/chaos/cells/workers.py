@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.chaos.bench import Bench, Cell
+from tests.chaos.checker import FAULT
 from tests.chaos.processes import Kept
 from tests.chaos.system import LEASE_S
 
@@ -107,7 +108,7 @@ async def pool_child_dies(bench: Bench) -> None:
         for _ in range(_KILLS):
             children = _children_of(prefork.pid)
             if not children:
-                bench.blame("F0", "fault", "the prefork worker has no children to kill")
+                bench.blame("F0", FAULT, "the prefork worker has no children to kill")
                 return
             os.kill(bench.rng.choice(children), signal.SIGKILL)
             await bench.sleep(0.3, 1.0)
