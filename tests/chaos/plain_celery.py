@@ -10,9 +10,9 @@ CHAOS_BROKER, CHAOS_RESULTS and CHAOS_ENDPOINT name the broker, the Redis for re
 import os
 from typing import Any
 
-from alibabacloud_dyplsapi20170525.client import Client
-from alibabacloud_dyplsapi20170525.models import BindAxnRequest
-from alibabacloud_tea_openapi.models import Config
+from alibabacloud_dyplsapi20170525.client import Client  # type: ignore[import-untyped]
+from alibabacloud_dyplsapi20170525.models import BindAxnRequest  # type: ignore[import-untyped]
+from alibabacloud_tea_openapi.models import Config  # type: ignore[import-untyped]
 from celery import Celery, Task
 from celery.signals import worker_ready
 from redis import Redis
@@ -50,9 +50,7 @@ def bind(self: Task[Any, Any], order: str, phone_no_a: str) -> None:
     """Bind, and write down what came of it; after an error try again."""
     host = os.environ["CHAOS_ENDPOINT"].removeprefix("http://")
     config = Config(access_key_id=KEY_ID, access_key_secret=KEY_SECRET, endpoint=host, protocol="HTTP")
-    request = BindAxnRequest(
-        pool_key=POOL_KEY, phone_no_a=phone_no_a, expiration=_EXPIRATION, out_order_id=order
-    )
+    request = BindAxnRequest(pool_key=POOL_KEY, phone_no_a=phone_no_a, expiration=_EXPIRATION, out_order_id=order)
     try:
         body = Client(config).bind_axn(request).body
     except Exception as failure:

@@ -2,9 +2,9 @@
 
     python -m tests.chaos.producer PLAN HISTORY
 
-One line of JSON per event, appended at once: `invoke` before each submission, then `ok` (with the job's id), `info` (the
-outcome is unknown: submit again with the same key) or `fail` (refused for good). Started again after a kill, it goes on
-from its history. Ends with 0 when every order is accepted or refused.
+One line of JSON per event, appended at once: `invoke` before each submission, then `ok` (with the job's id), `info`
+(the outcome is unknown: submit again with the same key) or `fail` (refused for good). Started again after a kill, it
+goes on from its history. Ends with 0 when every order is accepted or refused.
 """
 
 import asyncio
@@ -77,7 +77,7 @@ class Producer:
 
     async def _until_settled(self, orders: list[Order]) -> None:
         async with self._hands:
-            while not await self._submit(orders):
+            while not await self._submit(orders):  # noqa: ASYNC110 - it is the submission that is awaited
                 await asyncio.sleep(_AGAIN_S)
 
     async def _submit(self, orders: list[Order]) -> bool:

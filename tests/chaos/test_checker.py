@@ -29,7 +29,9 @@ def broken(verdict: Verdict) -> list[tuple[str, str]]:
     return [(violation.invariant, violation.kind) for violation in verdict.violations]
 
 
-def step(name: str, at_s: float, fence: int, *, pid: int = 1, attempt: int = 1, token: str = "", knows: str = "") -> Step:
+def step(
+    name: str, at_s: float, fence: int, *, pid: int = 1, attempt: int = 1, token: str = "", knows: str = ""
+) -> Step:
     return Step(
         f"attempt.{name}",
         JOB,
@@ -78,7 +80,9 @@ def test_two_bindings_of_an_order_are_doubled() -> None:
 
 
 def test_an_ended_binding_counts_too() -> None:
-    assert broken(judged(GOOD, SandboxBinding(ORDER, "17000000002", "2", is_live=False), BINDING)) == [("I2", "doubled")]
+    assert broken(judged(GOOD, SandboxBinding(ORDER, "17000000002", "2", is_live=False), BINDING)) == [
+        ("I2", "doubled")
+    ]
 
 
 @pytest.mark.parametrize(

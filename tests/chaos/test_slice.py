@@ -1,40 +1,38 @@
 """The most telling cells of the fault matrix, small: `make chaos` plays all of them with twenty thousand jobs."""
 
-import dataclasses
 from collections.abc import Coroutine
-from functools import partial
 from typing import Any
 
 import pytest
 import uvloop
 
-from tests.chaos.bench import Cell, CellResult, play
+from tests.chaos.bench import Bench, Cell, CellResult, play
 from tests.chaos.cells import provider, queue_faults, redis_faults, workers
 from tests.chaos.cells.control import play_control
 from tests.chaos.system import clean_environment
 
 SEED = 11
-SLICE = {
-    "a worker crashes at the steps around its request": Cell(
-        "A2",
-        "crash points",
-        partial(
-            workers.worker_crashes, steps=("attempt.claimed", "attempt.sending+20", "attempt.answered", "attempt.settled")
-        ),
-        runs=4,
-    ),
-    "workers are killed at random": Cell(
-        "A2r", "random kills", partial(workers.workers_killed, latencies_s=(0.002,)), runs=1
-    ),
-    "a producer crashes once its job is filed": Cell(
-        "A1", "crash point", partial(workers.producer_crashes, steps=("producer.filed",)), runs=1
-    ),
-    "the broker is flushed": Cell("B6", "flushed", redis_faults.broker_forgets, runs=2),
-    "the provider binds and says nothing": Cell("C1", "no answer", provider.silent, runs=3),
-    "messages come twenty times": Cell("E1", "copies", queue_faults.duplicates, runs=2),
-}
+CRASH_STEPS = ("attempt.claimed", "attempt.sending+20", "attempt.answered")
 _JOBS_PER_RUN = 40
-_CONTROL_JOBS, _CONTROL_KILLS = 90, 2
+_CONTROL_JOBS, _CONTROL_KILLS = 60, 2
+
+
+async def processes_die(bench: Bench) -> None:
+    await workers.worker_crashes_in_turn(bench, CRASH_STEPS)
+    await workers.workers_killed(bench, latencies_s=(0.002,), kills=2)
+    await workers.producer_crashes(bench, steps=("producer.filed",))
+
+
+async def messages_and_answers_vanish(bench: Bench) -> None:
+    await redis_faults.broker_forgets(bench)
+    await queue_faults.duplicates(bench)
+    await provider.silent(bench)
+
+
+SLICE = (
+    Cell("processes die", "at the steps around a request, at any moment, once a job is filed", processes_die, runs=3),
+    Cell("messages and answers vanish", "or come twenty times", messages_and_answers_vanish, runs=7),
+)
 
 
 def run(work: Coroutine[Any, Any, CellResult]) -> CellResult:
@@ -42,9 +40,8 @@ def run(work: Coroutine[Any, Any, CellResult]) -> CellResult:
         return uvloop.run(work)
 
 
-@pytest.mark.parametrize("name", SLICE)
-def test_nothing_is_lost_and_nothing_bound_twice_when(name: str) -> None:
-    cell = dataclasses.replace(SLICE[name], title=name)
+@pytest.mark.parametrize("cell", SLICE, ids=lambda cell: cell.id)
+def test_nothing_is_lost_and_nothing_bound_twice_while(cell: Cell) -> None:
     told: list[str] = []
     result = run(play(cell, seed=SEED, jobs=_JOBS_PER_RUN * cell.runs, tell=told.append))
     assert result.is_good, "\n".join(map(str, [*told, *result.violations]))

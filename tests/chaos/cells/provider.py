@@ -99,9 +99,11 @@ async def business_errors(bench: Bench) -> None:
     orders = bench.book.make(max(0, bench.jobs_per_run - len(ALWAYS) - len(ONCE)))
     may_end: dict[str, frozenset[str]] = {}
     for digits, (ends, fields) in ALWAYS.items():
-        _add(bench, orders, may_end, f"1990000{digits}", ends, fields)
+        orders.append(_magic(bench, f"1990000{digits}", **fields))
+        may_end[orders[-1].order] = ends
     for digits, ends in ONCE.items():
-        _add(bench, orders, may_end, f"1990001{digits}", ends, {})
+        orders.append(_magic(bench, f"1990001{digits}"))
+        may_end[orders[-1].order] = ends
     bench.rng.shuffle(orders)
     orders.sort(key=lambda order: order.group)
 
@@ -109,24 +111,12 @@ async def business_errors(bench: Bench) -> None:
         await asyncio.sleep(_FAULT_S)
 
     await bench.run("magic numbers", nothing, orders=orders, may_end=may_end)
-    orders = bench.book.make(bench.jobs_per_run - 1)
-    may_end = {}
-    _add(bench, orders, may_end, _ACCOUNT_STOP, _BOUND, {})
-    orders = [orders[-1], *orders[:-1]]
-    await bench.run("the account is refused once", nothing, orders=orders, may_end=may_end)
+    orders = [_magic(bench, _ACCOUNT_STOP), *bench.book.make(bench.jobs_per_run - 1)]
+    await bench.run("the account is refused once", nothing, orders=orders, may_end={orders[0].order: _BOUND})
 
 
-def _add(
-    bench: Bench,
-    orders: list[Order],
-    may_end: dict[str, frozenset[str]],
-    phone_no_a: str,
-    ends: frozenset[str],
-    fields: Mapping[str, str],
-) -> None:
-    order = bench.book.one(phone_no_a=phone_no_a, on_doubt="hold", pool_key=POOL_KEY, **fields)
-    orders.append(order)
-    may_end[order.order] = ends
+def _magic(bench: Bench, phone_no_a: str, **fields: Any) -> Order:
+    return bench.book.one(phone_no_a=phone_no_a, on_doubt="hold", pool_key=POOL_KEY, **fields)
 
 
 async def late_reads(bench: Bench) -> None:
@@ -142,7 +132,7 @@ async def late_reads(bench: Bench) -> None:
         await bench.run(f"{fault['kind']}, queries lag", last, orders=orders)
 
 
-def _chosen_fields(bench: Bench) -> list[dict[str, str]]:
+def _chosen_fields(bench: Bench) -> list[dict[str, Any]]:
     numbers = bench.system.chosen_numbers()
     first = bench.runs * bench.jobs_per_run
     return [

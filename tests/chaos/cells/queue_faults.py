@@ -31,7 +31,7 @@ async def duplicates(bench: Bench) -> None:
         async with bench.paused(workers[0]), bench.paused(workers[1]):
             await asyncio.sleep(_PILE_S)
             for queue in _QUEUES:
-                found: list[bytes] = await broker.lrange(queue, 0, -1)
+                found: list[Any] = await broker.lrange(queue, 0, -1)
                 seen.update((queue, each) for each in found)
                 copies = [each for each in found for _ in range(_COPIES)]
                 bench.rng.shuffle(copies)
@@ -60,7 +60,7 @@ async def restored_too_early(bench: Bench) -> None:
         nonlocal restored
         until = asyncio.get_running_loop().time() + _RESTORE_S
         while asyncio.get_running_loop().time() < until:
-            under_way: dict[bytes, bytes] = await broker.hgetall("unacked")
+            under_way: dict[Any, Any] = await broker.hgetall("unacked")
             for value in under_way.values():
                 content, _, routing_key = json.loads(value)
                 await broker.lpush(routing_key, json.dumps(content))
@@ -84,7 +84,9 @@ async def poison(bench: Bench) -> None:
         "an unknown version": jobs_message([job_id_for_key("nobody")], version=99),
         "no mapping": message("axn.jobs", ["text"], queue="axn.checkout"),
         "10 MB": huge,
-        "pickle": message("axn.jobs", [], queue="axn.checkout", content_type="application/x-python-serialize", body=evil),
+        "pickle": message(
+            "axn.jobs", [], queue="axn.checkout", content_type="application/x-python-serialize", body=evil
+        ),
         "JSON without a message": b'{"a": 1}',
         "no JSON": b"}{",
     }

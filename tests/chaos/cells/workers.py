@@ -26,6 +26,7 @@ TICK_STEPS = ("tick.taken", "tick.published")
 _ONCE_PER_MESSAGE = ("attempt.received", "attempt.done")
 _PROVIDER_LATENCY_MS = 50
 _KILLS = 3
+_LOAD_PER_CRASH_S = 2.5
 _KILL_LATENCIES_S = (0.0, 0.002, 0.02)
 _GRACE_S = 0.3
 
@@ -70,16 +71,31 @@ async def _arm(bench: Bench, crash: str) -> tuple[Kept, int, str]:
     return worker, worker.deaths, crash
 
 
-async def workers_killed(bench: Bench, latencies_s: Sequence[float] = _KILL_LATENCIES_S) -> None:
+async def worker_crashes_in_turn(bench: Bench, steps: Sequence[str]) -> None:
+    """The same in one run: each life of the worker is armed for the next step."""
+    worker = bench.system.workers["checkout"]
+
+    async def crash_in_turn() -> None:
+        for step in (*steps[1:], ""):
+            deaths = worker.deaths
+            worker.next_env = {"AXN_STEPS_CRASH": f"{step}:{bench.rng.randint(1, 5)}"} if step else {}
+            await bench.crashed(worker, deaths)
+
+    await bench.arm(worker, f"{steps[0]}:{bench.rng.randint(1, 5)}")
+    async with bench.system.provider_fault(kind="latency", latency_ms=_PROVIDER_LATENCY_MS):
+        await bench.run(f"crash at {', '.join(steps)}", crash_in_turn, over_s=_LOAD_PER_CRASH_S * len(steps))
+
+
+async def workers_killed(bench: Bench, latencies_s: Sequence[float] = _KILL_LATENCIES_S, kills: int = _KILLS) -> None:
     """SIGKILL of either worker at any moment, with 0, 2 and 20 ms on the way to Redis."""
     for latency_s in latencies_s:
         bench.system.redis_way.slow_down(latency_s)
-        await bench.run(f"SIGKILL at random, Redis {latency_s * 1000:g} ms away", lambda: _kill_any(bench))
+        await bench.run(f"SIGKILL at random, Redis {latency_s * 1000:g} ms away", lambda: _kill_any(bench, kills))
     bench.system.redis_way.slow_down(0)
 
 
-async def _kill_any(bench: Bench) -> None:
-    for _ in range(_KILLS):
+async def _kill_any(bench: Bench, kills: int) -> None:
+    for _ in range(kills):
         await bench.kill(bench.rng.choice(list(bench.system.workers.values())))
         await bench.sleep(0.0, 0.6)
 
@@ -91,10 +107,10 @@ async def worker_dies(bench: Bench) -> None:
 
 
 async def pool_child_dies(bench: Bench) -> None:
-    """The same application under Celery's prefork pool; SIGKILL, as an out-of-memory killer sends it, of its children.
+    """The same application under Celery\'s prefork pool; SIGKILL of its children, as an out-of-memory killer does it.
 
     The pool goes by its other name, `processes`: Celery 5.7 takes `-P prefork` for the default, and then prefers the
-    application's own setting, threads.
+    application\'s own setting, threads.
     """
     system = bench.system
     await system.retire_worker("checkout")
