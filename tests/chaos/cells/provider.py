@@ -1,10 +1,11 @@
 """C: the provider answers badly, late, or not at all; its answers lag behind what it did."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tests.chaos.bench import Bench, Cell
+from tests.chaos.bench import Bench, Cell, Fault
 from tests.chaos.checker import FAULT
 from tests.chaos.orders import CHOSEN_POOL_KEY, POOL_KEY, Order
 from tests.chaos.system import SystemOptions
@@ -59,18 +60,22 @@ _ACCOUNT_STOP = "19900012003"
 async def _spoil(bench: Bench, faults: Sequence[Mapping[str, Any]]) -> None:
     """One run per fault: it meets a share of the requests while the load lasts."""
     for fault in faults:
-
-        async def last(fault: Mapping[str, Any] = fault) -> None:
-            async with bench.system.provider_fault(probability=_SHARE, **fault) as met:
-                await asyncio.sleep(_FAULT_S)
-            _note_unmet(bench, met)
-
+        last = await _from_now_on(bench, probability=_SHARE, **fault)
         await bench.run(" ".join(f"{name} {value}" for name, value in fault.items()), last)
 
 
-def _note_unmet(bench: Bench, met: Sequence[int]) -> None:
-    if not sum(met):
-        bench.blame("F0", FAULT, f"no request met the fault of run {bench.runs}")
+async def _from_now_on(bench: Bench, **fault: Any) -> Fault:
+    """Switch a fault on, so that the first request may meet it, and return what lets it last and ends it."""
+    switched_on = contextlib.AsyncExitStack()
+    met = await switched_on.enter_async_context(bench.system.provider_fault(**fault))
+
+    async def last() -> None:
+        await asyncio.sleep(_FAULT_S)
+        await switched_on.aclose()
+        if not sum(met):
+            bench.blame("F0", FAULT, f"no request met the fault of run {bench.runs}")
+
+    return last
 
 
 async def silent(bench: Bench) -> None:
@@ -123,12 +128,7 @@ async def late_reads(bench: Bench) -> None:
     """Queries show the state of a second ago, while answers to orders with a chosen X are lost."""
     for fault in ({"kind": "close_after"}, {"kind": "close_before"}, {"kind": "http_503", "after_effect": True}):
         orders = [bench.book.one(**chosen) for chosen in _chosen_fields(bench)]
-
-        async def last(fault: Mapping[str, Any] = fault) -> None:
-            async with bench.system.provider_fault(probability=2 * _SHARE, **fault) as met:
-                await asyncio.sleep(_FAULT_S)
-            _note_unmet(bench, met)
-
+        last = await _from_now_on(bench, probability=2 * _SHARE, **fault)
         await bench.run(f"{fault['kind']}, queries lag", last, orders=orders)
 
 

@@ -59,7 +59,8 @@ async def producer_dies(bench: Bench) -> None:
 async def worker_crashes(bench: Bench, steps: Sequence[str] = ATTEMPT_STEPS) -> None:
     """The checkout worker ends at each boundary of an attempt, and 20 ms into a call of 50 ms."""
     for step in steps:
-        passes = bench.rng.randint(1, 3) if step in _ONCE_PER_MESSAGE else bench.rng.randint(3, 25)
+        most = 3 if step in _ONCE_PER_MESSAGE else max(3, bench.jobs_per_run // 8)
+        passes = bench.rng.randint(1, most)
         worker, deaths, crash = await _arm(bench, f"{step}:{passes}")
         async with bench.system.provider_fault(kind="latency", latency_ms=_PROVIDER_LATENCY_MS):
             await bench.run(f"crash at {crash}", lambda: bench.crashed(worker, deaths))  # noqa: B023 - awaited here
@@ -107,16 +108,16 @@ async def worker_dies(bench: Bench) -> None:
 
 
 async def pool_child_dies(bench: Bench) -> None:
-    """The same application under Celery\'s prefork pool; SIGKILL of its children, as an out-of-memory killer does it.
+    """The same application under Celery's prefork pool; SIGKILL of its children, as an out-of-memory killer does it.
 
     The pool goes by its other name, `processes`: Celery 5.7 takes `-P prefork` for the default, and then prefers the
-    application\'s own setting, threads.
+    application's own setting, threads.
     """
     system = bench.system
     await system.retire_worker("checkout")
     command = [
-        sys.executable, "-m", "celery", "-A", "worker.app", "worker", "-P", "processes", "-c", "2", "-Q", "axn.checkout",
-        "-n", "prefork@%h", "--without-gossip", "--without-mingle", "-l", "warning",
+        sys.executable, "-m", "celery", "-A", "worker.app", "worker", "-P", "processes", "-c", "2",
+        "-Q", "axn.checkout", "-n", "prefork@%h", "--without-gossip", "--without-mingle", "-l", "warning",
     ]  # fmt: skip
     prefork = await system.start_worker("checkout", "checkout", command=command)
 
