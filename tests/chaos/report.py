@@ -14,16 +14,17 @@ from worker import __version__
 from worker.domain.masking import mask_text
 
 _MOST_SHOWN = 12
+_NARROWEST = 4
 _PACKAGES = ("celery", "kombu", "redis", "aiohttp", "httpx")
 
 
 def print_table(results: Sequence[CellResult], console: Console) -> None:
     """The table, then what went wrong."""
     table = Table(title="chaos", caption="control: plain Celery, where lost or doubled jobs must be found")
-    table.add_column("cell", no_wrap=True)
+    table.add_column("cell", no_wrap=True, min_width=7)
     table.add_column("fault", overflow="ellipsis", no_wrap=True)
     for name in ("runs", "jobs", *KINDS, "in doubt", "p99 s", "max s", ""):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=True, min_width=max(len(name), _NARROWEST))
     for result in results:
         table.add_row(*_row(result), style="" if result.is_good else "red")
     if len(results) > 1:
@@ -81,7 +82,7 @@ def _row(result: CellResult) -> list[str]:
         str(result.verdict.states["in_doubt"]),
         f"{result.p99_recovery_s:.1f}",
         f"{result.longest_recovery_s:.1f}",
-        ("found" if result.control else "good") if result.is_good else "BROKEN",
+        ("seen" if result.control else "good") if result.is_good else "BROKEN",
     ]
 
 
