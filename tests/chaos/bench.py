@@ -6,7 +6,7 @@ import random
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.chaos.checker import DIED, FAULT, LOST, WRONG, Evidence, Verdict, Violation, check, percentile
@@ -30,6 +30,7 @@ _CRASH_WITHIN_S = 20.0
 _LOOK_S = 0.05
 _LOOK_AT_ENDS_S = 0.3
 _FEWEST_JOBS = 10
+_SPARE_NUMBERS = 1000
 Play = Callable[["Bench"], Awaitable[None]]
 Fault = Callable[[], Awaitable[None]]
 
@@ -315,7 +316,9 @@ async def play(
 ) -> CellResult:
     """Play a cell on a system of its own."""
     began = time.monotonic()
-    async with ChaosSystem(cell.options, keeps_folder=keeps_folder) as system:
+    # Enough for every job to be bound, and bound anew once.
+    options = replace(cell.options, numbers=2 * jobs + _SPARE_NUMBERS)
+    async with ChaosSystem(options, keeps_folder=keeps_folder) as system:
         await system.start_workers()
         bench = Bench(cell, system, seed=seed, jobs=jobs, tell=tell)
         try:
