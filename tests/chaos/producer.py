@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+import traceback
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,6 +28,7 @@ from tasks import (
     submit_many_async,
 )
 from tests.chaos.orders import Order, Plan
+from worker.domain.masking import mask_text
 
 _AGAIN_S = 0.2
 _AT_A_TIME = 16
@@ -92,6 +94,7 @@ class Producer:
             self._write_all("info", orders, unknown)
             return False
         except Exception as unforeseen:  # noqa: BLE001 - an error that no caller is told to expect; the checker tells it
+            sys.stderr.write(mask_text(traceback.format_exc()))
             self._write_all("info", orders, unforeseen, is_foreseen=False)
             return False
         for order, answer in zip(orders, answers, strict=True):

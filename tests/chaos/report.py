@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -9,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.chaos.bench import CellResult
-from tests.chaos.checker import KINDS
+from tests.chaos.checker import KINDS, Violation
 from worker import __version__
 from worker.domain.masking import mask_text
 
@@ -67,7 +68,7 @@ def _as_dict(result: CellResult) -> dict[str, Any]:
         "longest_recovery_s": result.longest_recovery_s,
         "seconds": result.seconds,
         "folder": result.folder,
-        "violations": [mask_text(str(violation)) for violation in result.violations],
+        "violations": [_shown(violation) for violation in result.violations],
     }
 
 
@@ -101,8 +102,13 @@ def _sum_row(results: Sequence[CellResult]) -> list[str]:
     ]
 
 
+def _shown(violation: Violation) -> str:
+    # The text alone: a job id may hold many digits, and is what one looks for in the histories.
+    return str(replace(violation, text=mask_text(violation.text)))
+
+
 def _print_violations(result: CellResult, console: Console) -> None:
     for violation in result.violations[:_MOST_SHOWN]:
-        console.print(mask_text(f"{result.id}: {violation}"), style="red", soft_wrap=True, highlight=False)
+        console.print(f"{result.id}: {_shown(violation)}", style="red", soft_wrap=True, highlight=False)
     if len(result.violations) > _MOST_SHOWN:
         console.print(f"{result.id}: and {len(result.violations) - _MOST_SHOWN} more", style="red")
