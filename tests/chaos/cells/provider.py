@@ -12,6 +12,7 @@ from tests.chaos.system import SystemOptions
 
 _FAULT_S = 2.5
 _SHARE = 0.2
+_STORM = 15
 _SILENT_MS = 3_000
 _READ_LAG_MS = 1_000
 _FAILED, _EXPIRED, _IN_DOUBT = frozenset({"failed"}), frozenset({"expired"}), frozenset({"in_doubt"})
@@ -87,6 +88,37 @@ async def silent(bench: Bench) -> None:
     ])  # fmt: skip
 
 
+async def broken_way(bench: Bench) -> None:
+    """The way to the provider: connections reset, answers swallowed after the effect, nothing arrives for a while."""
+    way = bench.system.provider_way
+
+    async def reset() -> None:
+        for _ in range(_STORM):
+            way.reset_all()
+            await bench.sleep(0.05, 0.2)
+
+    async def cut_answers() -> None:
+        for _ in range(_STORM):
+            way.replies_to_cut = bench.rng.randint(1, 3)
+            await bench.sleep(0.05, 0.2)
+        way.replies_to_cut = 0
+
+    async def swallow() -> None:
+        way.black_hole(is_on=True)
+        await asyncio.sleep(_FAULT_S)
+        way.black_hole(is_on=False)
+
+    await bench.run("RST storm on the way to the provider", reset)
+    await bench.run("answers cut off on the way", cut_answers)
+    await bench.run("black hole on the way to the provider", swallow)
+
+
+async def no_answer(bench: Bench) -> None:
+    """The provider's silence, and the network's."""
+    await silent(bench)
+    await broken_way(bench)
+
+
 async def broken_answers(bench: Bench) -> None:
     """Errors after the effect, broken connections, garbage, half answers, a proxy's page."""
     await _spoil(bench, [
@@ -147,7 +179,7 @@ async def slow(bench: Bench) -> None:
 
 
 CELLS = (
-    Cell("C1", "no answer, bound or not", silent, runs=3),
+    Cell("C1", "no answer, bound or not", no_answer, runs=6),
     Cell("C2", "broken answers after the effect", broken_answers, runs=6),
     Cell(
         "C4", "business errors, a refused account", business_errors, runs=2,
