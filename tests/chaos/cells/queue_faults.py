@@ -104,7 +104,8 @@ async def _killing_job(bench: Bench) -> None:
     worker = bench.system.workers["checkout"]
     killer = bench.book.one(on_doubt="hold")
     orders: list[Order] = [killer, *bench.book.make(bench.jobs_per_run - 1)]
-    worker.every_env["AXN_STEPS_CRASH"] = f"attempt.claimed@{job_id_for_key(killer.order)}"
+    # Not once it is claimed: there it would also crash with the claim that finds it to be poison.
+    worker.every_env["AXN_STEPS_CRASH"] = f"attempt.sending@{job_id_for_key(killer.order)}"
 
     async def nothing() -> None:
         await asyncio.sleep(0)
