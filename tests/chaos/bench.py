@@ -27,6 +27,7 @@ ALL_END_WITHIN_S = 75.0
 _ACCEPTED_WITHIN_S = 75.0
 _LOAD_BEGINS_WITHIN_S = 45.0
 _CRASH_WITHIN_S = 20.0
+_ENDS_WITHIN_S = 20.0
 _LOOK_S = 0.05
 _LOOK_AT_ENDS_S = 0.3
 _FEWEST_JOBS = 10
@@ -139,7 +140,11 @@ class Bench:
         producer_name = f"{self.runs}"
         producer = await self.system.start_producer(plan, producer_name, **(first_producer_env or {}))
         await self._until_accepted(producer_name, 1 + self.rng.randrange(max(1, len(orders) // 4)))
-        await fault()
+        try:
+            await fault()
+        except HarnessError as broken:
+            # The run goes on to its end: what has happened so far is judged all the same.
+            self.blame("F0", FAULT, str(broken))
         fault_ended_ms = _unix_ms()
         await self._until_done(producer)
         history = read_producer(self.system.history_of(producer_name))
@@ -195,7 +200,16 @@ class Bench:
             await kept.wait_ready()
             deaths = kept.deaths
             kept.send(number)
-        await self.until(lambda: kept.deaths > deaths, f"{kept.name} ends")
+        await self.ended(kept, deaths, number)
+
+    async def ended(self, kept: Kept, deaths: int, number: signal.Signals) -> None:
+        """Wait until a process that was sent a signal has ended and runs again; one that hangs is blamed and killed."""
+        try:
+            await self.until(lambda: kept.deaths > deaths, "", within_s=_ENDS_WITHIN_S)
+        except HarnessError:
+            self.blame("X3", WRONG, f"{kept.name} had not ended {_ENDS_WITHIN_S:g} s after {number.name}")
+            kept.send(signal.SIGKILL)
+            await self.until(lambda: kept.deaths > deaths, f"{kept.name} ends by SIGKILL")
         await kept.wait_ready()
 
     async def arm(self, kept: Kept, crash: str) -> None:

@@ -165,8 +165,7 @@ async def _term_then_kill(bench: Bench) -> None:
         await asyncio.sleep(_GRACE_S)
         if worker.deaths == deaths:
             worker.send(signal.SIGKILL)
-        await bench.until(lambda: worker.deaths > deaths, f"{worker.name} ends")  # noqa: B023 - awaited here
-        await worker.wait_ready()
+        await bench.ended(worker, deaths, signal.SIGKILL)
 
 
 async def _roll(bench: Bench) -> None:
