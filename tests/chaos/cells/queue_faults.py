@@ -18,6 +18,7 @@ _COPIES = 20
 _PILE_S = 0.5
 _RESTORE_S = 3.0
 _STRANGERS = 5
+_BOUND_WITHIN_S = 20.0
 _LARGE_BYTES = 10 << 20
 _RESCUES = "3"
 
@@ -117,6 +118,12 @@ async def _killing_job(bench: Bench) -> None:
     worker.every_env.clear()
 
 
+async def _bound_jobs(bench: Bench) -> list[str]:
+    history = read_producer(bench.system.history_of(str(bench.runs)))
+    records = await bench.system.records([job_id for job_id, _ in history.accepted.values()])
+    return [job_id for job_id, record in records.items() if record and record.state == "bound"]
+
+
 async def strays(bench: Bench) -> None:
     """Messages of jobs without a record, and records without a message."""
     system, vanished = bench.system, set[str]()
@@ -124,9 +131,12 @@ async def strays(bench: Bench) -> None:
     async def delete_records() -> None:
         strangers = [job_id_for_key(f"nobody-{number}") for number in range(_STRANGERS)]
         await system.broker.lpush("axn.checkout", jobs_message(strangers))
-        history = read_producer(system.history_of(str(bench.runs)))
-        records = await system.records([job_id for job_id, _ in history.accepted.values()])
-        for job_id in [id_ for id_, record in records.items() if record and record.state == "bound"][:_STRANGERS]:
+        until = asyncio.get_running_loop().time() + _BOUND_WITHIN_S
+        while not (bound := await _bound_jobs(bench)) and asyncio.get_running_loop().time() < until:
+            await asyncio.sleep(0.05)
+        if not bound:
+            bench.blame("F0", FAULT, "no job was bound whose record could be deleted")
+        for job_id in bound[:_STRANGERS]:
             vanished.add(job_id)
             await system.delete_record(job_id)
             await system.broker.lpush("axn.checkout", jobs_message([job_id]))
