@@ -2,13 +2,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 ORDERS ?= 1000
 
-.PHONY: demo test check lint types arrows readme lock clean
+.PHONY: demo test chaos check lint types arrows readme lock clean
 
 demo: .venv/installed-embedded ## the whole way of 1,000 orders on this machine
 	$(BIN)/axn demo --orders $(ORDERS)
 
 test: .venv/installed-dev ## all tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+chaos: .venv/installed-dev ## the fault matrix: CHAOS="--cells A2 --seed 7" plays a part of it
+	$(BIN)/python -m tests.chaos $(CHAOS)
 
 check: lint types arrows ## what a reader would otherwise have to check
 

@@ -4,8 +4,8 @@ import asyncio
 import json
 import secrets
 import signal
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Coroutine, Sequence
+from typing import Annotated, Any
 
 import typer
 import uvloop
@@ -23,7 +23,7 @@ DEFAULT_JOBS = 21_000
 _CONTROL_JOBS = 240
 _INTERRUPTED, _BROKEN, _BAD_INPUT = 130, 1, 2
 _AT_A_TIME = 2
-_NARROWEST = 120
+_NARROWEST = 150
 _progress = Console(stderr=True)
 
 
@@ -90,7 +90,7 @@ async def _play_all(names: Sequence[str], *, seed: int, jobs: int, at_a_time: in
     return [task.result() for task in tasks]
 
 
-def _run(work: "asyncio._CoroutineLike[list[CellResult]]") -> list[CellResult]:
+def _run(work: Coroutine[Any, Any, list[CellResult]]) -> list[CellResult]:
     """Ctrl-C and SIGTERM cancel the work, so that it ends its processes and removes its folders."""
 
     async def main() -> list[CellResult]:

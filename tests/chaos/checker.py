@@ -13,6 +13,7 @@ steps are said to be in the wrong order only where no such lateness explains it.
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from tests.chaos.histories import (
     BIND_ACTION,
@@ -199,7 +200,7 @@ class FenceCheck:
         yield from self._check_attempts(job_id, claims, steps, settled)
 
     def _check_fences(self, job_id: str, claims: list[Step]) -> Iterable[Violation]:
-        for earlier, later in zip(claims, claims[1:], strict=False):
+        for earlier, later in pairwise(claims):
             if earlier.fence == later.fence and earlier.token != later.token:
                 yield Violation("I6", WRONG, job_id, f"two owners hold fence {later.fence}")
             elif earlier.fence < later.fence and self._surely_before(later, earlier):
@@ -218,7 +219,7 @@ class FenceCheck:
         claim_of = {claim.fence: claim for claim in claims}
         sent = [step for step in steps if step.step == "attempt.sending" and step.fence in claim_of]
         sendings = sorted((_Sending(step.attempt, claim_of[step.fence], step) for step in sent), key=_by_fence)
-        for earlier, later in zip(sendings, sendings[1:], strict=False):
+        for earlier, later in pairwise(sendings):
             if earlier.attempt == later.attempt or self._is_known_before(earlier, later, settled):
                 continue
             if self._may_be_unwitnessed(earlier, later, steps):

@@ -10,9 +10,9 @@ CHAOS_BROKER, CHAOS_RESULTS and CHAOS_ENDPOINT name the broker, the Redis for re
 import os
 from typing import Any
 
-from alibabacloud_dyplsapi20170525.client import Client
-from alibabacloud_dyplsapi20170525.models import BindAxnRequest
-from alibabacloud_tea_openapi.models import Config
+from alibabacloud_dyplsapi20170525.client import Client  # type: ignore[import-untyped]
+from alibabacloud_dyplsapi20170525.models import BindAxnRequest  # type: ignore[import-untyped]
+from alibabacloud_tea_openapi.models import Config  # type: ignore[import-untyped]
 from celery import Celery, Task
 from celery.signals import worker_ready
 from redis import Redis

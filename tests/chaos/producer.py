@@ -2,9 +2,9 @@
 
     python -m tests.chaos.producer PLAN HISTORY
 
-One line of JSON per event, appended at once: `invoke` before each submission, then `ok` (with the job's id), `info` (the
-outcome is unknown: submit again with the same key) or `fail` (refused for good). Started again after a kill, it goes on
-from its history. Ends with 0 when every order is accepted or refused.
+One line of JSON per event, appended at once: `invoke` before each submission, then `ok` (with the job's id), `info`
+(the outcome is unknown: submit again with the same key) or `fail` (refused for good). Started again after a kill, it
+goes on from its history. Ends with 0 when every order is accepted or refused.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+import traceback
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,6 +28,7 @@ from tasks import (
     submit_many_async,
 )
 from tests.chaos.orders import Order, Plan
+from worker.domain.masking import mask_text
 
 _AGAIN_S = 0.2
 _AT_A_TIME = 16
@@ -77,7 +79,7 @@ class Producer:
 
     async def _until_settled(self, orders: list[Order]) -> None:
         async with self._hands:
-            while not await self._submit(orders):
+            while not await self._submit(orders):  # noqa: ASYNC110 - it is the submission that is awaited
                 await asyncio.sleep(_AGAIN_S)
 
     async def _submit(self, orders: list[Order]) -> bool:
@@ -92,6 +94,7 @@ class Producer:
             self._write_all("info", orders, unknown)
             return False
         except Exception as unforeseen:  # noqa: BLE001 - an error that no caller is told to expect; the checker tells it
+            sys.stderr.write(mask_text(traceback.format_exc()))
             self._write_all("info", orders, unforeseen, is_foreseen=False)
             return False
         for order, answer in zip(orders, answers, strict=True):

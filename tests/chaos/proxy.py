@@ -39,7 +39,6 @@ class _Side(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_lost = True
-        self._proxy._sides.discard(self)
         self.flush()
 
     def flush(self) -> None:
@@ -57,6 +56,7 @@ class _Side(asyncio.Protocol):
             if not self.peer.transport.is_closing():
                 self.peer.transport.write(data)
         if self.is_lost:
+            self._proxy._sides.discard(self)
             self.peer.transport.close()
 
     def reset(self) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -9,21 +10,22 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.chaos.bench import CellResult
-from tests.chaos.checker import KINDS
+from tests.chaos.checker import KINDS, Violation
 from worker import __version__
 from worker.domain.masking import mask_text
 
 _MOST_SHOWN = 12
+_NARROWEST = 4
 _PACKAGES = ("celery", "kombu", "redis", "aiohttp", "httpx")
 
 
 def print_table(results: Sequence[CellResult], console: Console) -> None:
     """The table, then what went wrong."""
     table = Table(title="chaos", caption="control: plain Celery, where lost or doubled jobs must be found")
-    table.add_column("cell", no_wrap=True)
+    table.add_column("cell", no_wrap=True, min_width=7)
     table.add_column("fault", overflow="ellipsis", no_wrap=True)
     for name in ("runs", "jobs", *KINDS, "in doubt", "p99 s", "max s", ""):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=True, min_width=max(len(name), _NARROWEST))
     for result in results:
         table.add_row(*_row(result), style="" if result.is_good else "red")
     if len(results) > 1:
@@ -66,7 +68,7 @@ def _as_dict(result: CellResult) -> dict[str, Any]:
         "longest_recovery_s": result.longest_recovery_s,
         "seconds": result.seconds,
         "folder": result.folder,
-        "violations": [mask_text(str(violation)) for violation in result.violations],
+        "violations": [_shown(violation) for violation in result.violations],
     }
 
 
@@ -81,7 +83,7 @@ def _row(result: CellResult) -> list[str]:
         str(result.verdict.states["in_doubt"]),
         f"{result.p99_recovery_s:.1f}",
         f"{result.longest_recovery_s:.1f}",
-        ("found" if result.control else "good") if result.is_good else "BROKEN",
+        ("seen" if result.control else "good") if result.is_good else "BROKEN",
     ]
 
 
@@ -100,8 +102,13 @@ def _sum_row(results: Sequence[CellResult]) -> list[str]:
     ]
 
 
+def _shown(violation: Violation) -> str:
+    # The text alone: a job id may hold many digits, and is what one looks for in the histories.
+    return str(replace(violation, text=mask_text(violation.text)))
+
+
 def _print_violations(result: CellResult, console: Console) -> None:
     for violation in result.violations[:_MOST_SHOWN]:
-        console.print(mask_text(f"{result.id}: {violation}"), style="red", soft_wrap=True, highlight=False)
+        console.print(f"{result.id}: {_shown(violation)}", style="red", soft_wrap=True, highlight=False)
     if len(result.violations) > _MOST_SHOWN:
         console.print(f"{result.id}: and {len(result.violations) - _MOST_SHOWN} more", style="red")

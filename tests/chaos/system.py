@@ -232,12 +232,19 @@ class ChaosSystem:
             return await answer.json()
 
     @contextlib.asynccontextmanager
-    async def provider_fault(self, **fault: Any) -> AsyncIterator[None]:
-        """Let the sandbox spoil answers to BindAxn for the length of the block."""
+    async def provider_fault(self, **fault: Any) -> AsyncIterator[list[int]]:
+        """Let the sandbox spoil answers to BindAxn for the length of the block.
+
+        Yields:
+            A list that holds, after the block, how many requests met the fault.
+        """
+        met: list[int] = []
         await self.ask_sandbox("POST", "faults", {"action": "BindAxn", **fault})
         try:
-            yield
+            yield met
         finally:
+            faults = (await self.ask_sandbox("GET", "faults"))["faults"]
+            met.append(sum(each["applied"] for each in faults))
             await self.ask_sandbox("DELETE", "faults")
 
     @property

@@ -19,7 +19,10 @@ ID, TITLE = "control", "plain Celery: acks_late, no ledger"
 _KILLS = 4
 _REDIS_LATENCY_S = 0.002
 _PER_SECOND = 60.0
-_QUIET_S = 8.0
+_PROVIDER_LATENCY_MS = 100
+_KILLED_WITHIN_S = 120.0
+_KILL_LOOK_S = 0.01
+_QUIET_S = 6.0
 _LOOK_S = 0.3
 
 
@@ -33,7 +36,9 @@ async def play_control(
         worker = await _start_worker(system)
         tell(f"{ID}: {jobs} jobs, {kills} kills")
         orders = [f"{ID}-{number}" for number in range(jobs)]
-        _, submissions = await asyncio.gather(_kill(worker, kills, jobs), _send(system, orders))
+        await system.ask_sandbox("POST", "faults", {"kind": "latency", "latency_ms": _PROVIDER_LATENCY_MS})
+        async with asyncio.timeout(_KILLED_WITHIN_S):
+            submissions, _ = await asyncio.gather(_send(system, orders), _kill(system, worker, kills))
         records = await _until_quiet(system, orders)
         evidence = Evidence(submissions, records, await system.bindings(), bound_ms=round(ALL_END_WITHIN_S * 1000))
         verdict = check(evidence)
@@ -71,15 +76,24 @@ async def _send(system: ChaosSystem, orders: Sequence[str]) -> list[Submission]:
     return submissions
 
 
-async def _kill(worker: Kept, kills: int, jobs: int) -> None:
+async def _kill(system: ChaosSystem, worker: Kept, kills: int) -> None:
+    """SIGKILL of the worker and its children, each time while a call has had its effect and its task has not ended."""
     for _ in range(kills):
-        await asyncio.sleep(jobs / _PER_SECOND / kills / 2)
+        before = len(await system.bindings())
+        while not await _is_call_under_way(system, before):  # noqa: ASYNC110 - the sandbox gives no event
+            await asyncio.sleep(_KILL_LOOK_S)
         deaths = worker.deaths
-        # The whole group: as when a machine or a container is gone. (The harness sweeps what a dead leader leaves.)
+        # The harness sweeps the whole group, as when a machine or a container is gone.
         worker.send(signal.SIGKILL)
         while worker.deaths == deaths:  # noqa: ASYNC110 - another process gives no event
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(_KILL_LOOK_S)
         await worker.wait_ready()
+
+
+async def _is_call_under_way(system: ChaosSystem, before: int) -> bool:
+    bindings = {binding.order for binding in await system.bindings()}
+    recorded = {key.removeprefix("plain:") async for key in system.ledger.scan_iter("plain:*")}
+    return len(bindings) > before and bool(bindings - recorded)
 
 
 async def _until_quiet(system: ChaosSystem, orders: Sequence[str]) -> dict[str, Record | None]:

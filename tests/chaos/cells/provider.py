@@ -1,15 +1,18 @@
 """C: the provider answers badly, late, or not at all; its answers lag behind what it did."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tests.chaos.bench import Bench, Cell
-from tests.chaos.orders import Order
+from tests.chaos.bench import Bench, Cell, Fault
+from tests.chaos.checker import FAULT
+from tests.chaos.orders import CHOSEN_POOL_KEY, POOL_KEY, Order
 from tests.chaos.system import SystemOptions
 
 _FAULT_S = 2.5
 _SHARE = 0.2
+_STORM = 15
 _SILENT_MS = 3_000
 _READ_LAG_MS = 1_000
 _FAILED, _EXPIRED, _IN_DOUBT = frozenset({"failed"}), frozenset({"expired"}), frozenset({"in_doubt"})
@@ -58,12 +61,22 @@ _ACCOUNT_STOP = "19900012003"
 async def _spoil(bench: Bench, faults: Sequence[Mapping[str, Any]]) -> None:
     """One run per fault: it meets a share of the requests while the load lasts."""
     for fault in faults:
-
-        async def last(fault: Mapping[str, Any] = fault) -> None:
-            async with bench.system.provider_fault(probability=_SHARE, **fault):
-                await asyncio.sleep(_FAULT_S)
-
+        last = await _from_now_on(bench, probability=_SHARE, **fault)
         await bench.run(" ".join(f"{name} {value}" for name, value in fault.items()), last)
+
+
+async def _from_now_on(bench: Bench, **fault: Any) -> Fault:
+    """Switch a fault on, so that the first request may meet it, and return what lets it last and ends it."""
+    switched_on = contextlib.AsyncExitStack()
+    met = await switched_on.enter_async_context(bench.system.provider_fault(**fault))
+
+    async def last() -> None:
+        await asyncio.sleep(_FAULT_S)
+        await switched_on.aclose()
+        if not sum(met):
+            bench.blame("F0", FAULT, f"no request met the fault of run {bench.runs}")
+
+    return last
 
 
 async def silent(bench: Bench) -> None:
@@ -73,6 +86,37 @@ async def silent(bench: Bench) -> None:
         {"kind": "close_before"},
         {"kind": "close_after"},
     ])  # fmt: skip
+
+
+async def broken_way(bench: Bench) -> None:
+    """The way to the provider: connections reset, answers swallowed after the effect, nothing arrives for a while."""
+    way = bench.system.provider_way
+
+    async def reset() -> None:
+        for _ in range(_STORM):
+            way.reset_all()
+            await bench.sleep(0.05, 0.2)
+
+    async def cut_answers() -> None:
+        for _ in range(_STORM):
+            way.replies_to_cut = bench.rng.randint(1, 3)
+            await bench.sleep(0.05, 0.2)
+        way.replies_to_cut = 0
+
+    async def swallow() -> None:
+        way.black_hole(is_on=True)
+        await asyncio.sleep(_FAULT_S)
+        way.black_hole(is_on=False)
+
+    await bench.run("RST storm on the way to the provider", reset)
+    await bench.run("answers cut off on the way", cut_answers)
+    await bench.run("black hole on the way to the provider", swallow)
+
+
+async def no_answer(bench: Bench) -> None:
+    """The provider's silence, and the network's."""
+    await silent(bench)
+    await broken_way(bench)
 
 
 async def broken_answers(bench: Bench) -> None:
@@ -92,9 +136,11 @@ async def business_errors(bench: Bench) -> None:
     orders = bench.book.make(max(0, bench.jobs_per_run - len(ALWAYS) - len(ONCE)))
     may_end: dict[str, frozenset[str]] = {}
     for digits, (ends, fields) in ALWAYS.items():
-        _add(bench, orders, may_end, f"1990000{digits}", ends, fields)
+        orders.append(_magic(bench, f"1990000{digits}", **fields))
+        may_end[orders[-1].order] = ends
     for digits, ends in ONCE.items():
-        _add(bench, orders, may_end, f"1990001{digits}", ends, {})
+        orders.append(_magic(bench, f"1990001{digits}"))
+        may_end[orders[-1].order] = ends
     bench.rng.shuffle(orders)
     orders.sort(key=lambda order: order.group)
 
@@ -102,43 +148,27 @@ async def business_errors(bench: Bench) -> None:
         await asyncio.sleep(_FAULT_S)
 
     await bench.run("magic numbers", nothing, orders=orders, may_end=may_end)
-    orders = bench.book.make(bench.jobs_per_run - 1)
-    may_end = {}
-    _add(bench, orders, may_end, _ACCOUNT_STOP, _BOUND, {})
-    orders = [orders[-1], *orders[:-1]]
-    await bench.run("the account is refused once", nothing, orders=orders, may_end=may_end)
+    orders = [_magic(bench, _ACCOUNT_STOP), *bench.book.make(bench.jobs_per_run - 1)]
+    await bench.run("the account is refused once", nothing, orders=orders, may_end={orders[0].order: _BOUND})
 
 
-def _add(
-    bench: Bench,
-    orders: list[Order],
-    may_end: dict[str, frozenset[str]],
-    phone_no_a: str,
-    ends: frozenset[str],
-    fields: Mapping[str, str],
-) -> None:
-    order = bench.book.one(phone_no_a=phone_no_a, on_doubt="hold", pool_key="FC123456", **fields)
-    orders.append(order)
-    may_end[order.order] = ends
+def _magic(bench: Bench, phone_no_a: str, **fields: Any) -> Order:
+    return bench.book.one(phone_no_a=phone_no_a, on_doubt="hold", pool_key=POOL_KEY, **fields)
 
 
 async def late_reads(bench: Bench) -> None:
     """Queries show the state of a second ago, while answers to orders with a chosen X are lost."""
     for fault in ({"kind": "close_after"}, {"kind": "close_before"}, {"kind": "http_503", "after_effect": True}):
         orders = [bench.book.one(**chosen) for chosen in _chosen_fields(bench)]
-
-        async def last(fault: Mapping[str, Any] = fault) -> None:
-            async with bench.system.provider_fault(probability=2 * _SHARE, **fault):
-                await asyncio.sleep(_FAULT_S)
-
+        last = await _from_now_on(bench, probability=2 * _SHARE, **fault)
         await bench.run(f"{fault['kind']}, queries lag", last, orders=orders)
 
 
-def _chosen_fields(bench: Bench) -> list[dict[str, str]]:
+def _chosen_fields(bench: Bench) -> list[dict[str, Any]]:
     numbers = bench.system.chosen_numbers()
     first = bench.runs * bench.jobs_per_run
     return [
-        {"phone_no_x": number, "pool_key": "FC654321", "on_doubt": bench.rng.choice(["hold", "rebind"])}
+        {"phone_no_x": number, "pool_key": CHOSEN_POOL_KEY, "on_doubt": bench.rng.choice(["hold", "rebind"])}
         for number in numbers[first : first + bench.jobs_per_run]
     ]
 
@@ -149,7 +179,7 @@ async def slow(bench: Bench) -> None:
 
 
 CELLS = (
-    Cell("C1", "no answer, bound or not", silent, runs=3),
+    Cell("C1", "no answer, bound or not", no_answer, runs=6),
     Cell("C2", "broken answers after the effect", broken_answers, runs=6),
     Cell(
         "C4", "business errors, a refused account", business_errors, runs=2,

@@ -6,6 +6,7 @@ import pickle
 from typing import Any
 
 from tests.chaos.bench import Bench, Cell
+from tests.chaos.checker import FAULT, WRONG
 from tests.chaos.histories import read_producer
 from tests.chaos.messages import jobs_message, message
 from tests.chaos.orders import Order, Plan
@@ -17,6 +18,7 @@ _COPIES = 20
 _PILE_S = 0.5
 _RESTORE_S = 3.0
 _STRANGERS = 5
+_BOUND_WITHIN_S = 20.0
 _LARGE_BYTES = 10 << 20
 _RESCUES = "3"
 
@@ -30,7 +32,7 @@ async def duplicates(bench: Bench) -> None:
         async with bench.paused(workers[0]), bench.paused(workers[1]):
             await asyncio.sleep(_PILE_S)
             for queue in _QUEUES:
-                found: list[bytes] = await broker.lrange(queue, 0, -1)
+                found: list[Any] = await broker.lrange(queue, 0, -1)
                 seen.update((queue, each) for each in found)
                 copies = [each for each in found for _ in range(_COPIES)]
                 bench.rng.shuffle(copies)
@@ -45,7 +47,7 @@ async def duplicates(bench: Bench) -> None:
     await bench.run("20 copies of each message", copy)
     await bench.run("yesterday's messages", replay)
     if not seen:
-        bench.blame("F0", "fault", "no message was waiting to be copied")
+        bench.blame("F0", FAULT, "no message was waiting to be copied")
 
 
 async def restored_too_early(bench: Bench) -> None:
@@ -59,7 +61,7 @@ async def restored_too_early(bench: Bench) -> None:
         nonlocal restored
         until = asyncio.get_running_loop().time() + _RESTORE_S
         while asyncio.get_running_loop().time() < until:
-            under_way: dict[bytes, bytes] = await broker.hgetall("unacked")
+            under_way: dict[Any, Any] = await broker.hgetall("unacked")
             for value in under_way.values():
                 content, _, routing_key = json.loads(value)
                 await broker.lpush(routing_key, json.dumps(content))
@@ -70,7 +72,7 @@ async def restored_too_early(bench: Bench) -> None:
         async with bench.system.provider_fault(kind="latency", latency_ms=400):
             await bench.run(f"unacknowledged messages put back, {number}", put_back)
     if not restored:
-        bench.blame("F0", "fault", "no message was under way to be put back")
+        bench.blame("F0", FAULT, "no message was under way to be put back")
 
 
 async def poison(bench: Bench) -> None:
@@ -103,7 +105,8 @@ async def _killing_job(bench: Bench) -> None:
     worker = bench.system.workers["checkout"]
     killer = bench.book.one(on_doubt="hold")
     orders: list[Order] = [killer, *bench.book.make(bench.jobs_per_run - 1)]
-    worker.every_env["AXN_STEPS_CRASH"] = f"attempt.claimed@{job_id_for_key(killer.order)}"
+    # Not once it is claimed: there it would also crash with the claim that finds it to be poison.
+    worker.every_env["AXN_STEPS_CRASH"] = f"attempt.sending@{job_id_for_key(killer.order)}"
 
     async def nothing() -> None:
         await asyncio.sleep(0)
@@ -115,6 +118,12 @@ async def _killing_job(bench: Bench) -> None:
     worker.every_env.clear()
 
 
+async def _bound_jobs(bench: Bench) -> list[str]:
+    history = read_producer(bench.system.history_of(str(bench.runs)))
+    records = await bench.system.records([job_id for job_id, _ in history.accepted.values()])
+    return [job_id for job_id, record in records.items() if record and record.state == "bound"]
+
+
 async def strays(bench: Bench) -> None:
     """Messages of jobs without a record, and records without a message."""
     system, vanished = bench.system, set[str]()
@@ -122,9 +131,12 @@ async def strays(bench: Bench) -> None:
     async def delete_records() -> None:
         strangers = [job_id_for_key(f"nobody-{number}") for number in range(_STRANGERS)]
         await system.broker.lpush("axn.checkout", jobs_message(strangers))
-        history = read_producer(system.history_of(str(bench.runs)))
-        records = await system.records([job_id for job_id, _ in history.accepted.values()])
-        for job_id in [id_ for id_, record in records.items() if record and record.state == "bound"][:_STRANGERS]:
+        until = asyncio.get_running_loop().time() + _BOUND_WITHIN_S
+        while not (bound := await _bound_jobs(bench)) and asyncio.get_running_loop().time() < until:
+            await asyncio.sleep(0.05)
+        if not bound:
+            bench.blame("F0", FAULT, "no job was bound whose record could be deleted")
+        for job_id in bound[:_STRANGERS]:
             vanished.add(job_id)
             await system.delete_record(job_id)
             await system.broker.lpush("axn.checkout", jobs_message([job_id]))
@@ -164,13 +176,13 @@ async def same_keys(bench: Bench) -> None:
     refused = read_producer(system.history_of("other")).refused
     for order in others:
         if refused.get(order.order) != "IdempotencyConflictError":
-            bench.blame("E5", "wrong", f"order {order.order}: another body under its key was not refused as a conflict")
+            bench.blame("E5", WRONG, f"order {order.order}: another body under its key was not refused as a conflict")
 
 
 def _compare(bench: Bench, one: dict[str, Any], other: dict[str, Any]) -> None:
     for order in one:
         if other.get(order, ("",))[0] != one[order][0]:
-            bench.blame("E5", "wrong", f"order {order}: the same key and body is not the same job")
+            bench.blame("E5", WRONG, f"order {order}: the same key and body is not the same job")
 
 
 CELLS = (

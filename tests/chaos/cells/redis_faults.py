@@ -87,9 +87,9 @@ async def redis_refuses(bench: Bench) -> None:
 
     async def read_only() -> None:
         # A master that nobody can reach: the data stays, writes are refused.
-        await system.ledger.execute_command("REPLICAOF", "127.0.0.1", "1")
+        await system.ledger.replicaof("127.0.0.1", "1")
         await asyncio.sleep(_STORM_S)
-        await system.ledger.execute_command("REPLICAOF", "NO", "ONE")
+        await system.ledger.replicaof("NO", "ONE")
 
     async def forget_scripts() -> None:
         until = asyncio.get_running_loop().time() + _STORM_S

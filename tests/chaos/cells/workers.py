@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.chaos.bench import Bench, Cell
+from tests.chaos.checker import FAULT
 from tests.chaos.processes import Kept
 from tests.chaos.system import LEASE_S
 
@@ -25,6 +26,7 @@ TICK_STEPS = ("tick.taken", "tick.published")
 _ONCE_PER_MESSAGE = ("attempt.received", "attempt.done")
 _PROVIDER_LATENCY_MS = 50
 _KILLS = 3
+_LOAD_PER_CRASH_S = 2.5
 _KILL_LATENCIES_S = (0.0, 0.002, 0.02)
 _GRACE_S = 0.3
 
@@ -57,7 +59,8 @@ async def producer_dies(bench: Bench) -> None:
 async def worker_crashes(bench: Bench, steps: Sequence[str] = ATTEMPT_STEPS) -> None:
     """The checkout worker ends at each boundary of an attempt, and 20 ms into a call of 50 ms."""
     for step in steps:
-        passes = bench.rng.randint(1, 3) if step in _ONCE_PER_MESSAGE else bench.rng.randint(3, 25)
+        most = 3 if step in _ONCE_PER_MESSAGE else max(3, bench.jobs_per_run // 8)
+        passes = bench.rng.randint(1, most)
         worker, deaths, crash = await _arm(bench, f"{step}:{passes}")
         async with bench.system.provider_fault(kind="latency", latency_ms=_PROVIDER_LATENCY_MS):
             await bench.run(f"crash at {crash}", lambda: bench.crashed(worker, deaths))  # noqa: B023 - awaited here
@@ -69,16 +72,31 @@ async def _arm(bench: Bench, crash: str) -> tuple[Kept, int, str]:
     return worker, worker.deaths, crash
 
 
-async def workers_killed(bench: Bench, latencies_s: Sequence[float] = _KILL_LATENCIES_S) -> None:
+async def worker_crashes_in_turn(bench: Bench, steps: Sequence[str]) -> None:
+    """The same in one run: each life of the worker is armed for the next step."""
+    worker = bench.system.workers["checkout"]
+
+    async def crash_in_turn() -> None:
+        for step in (*steps[1:], ""):
+            deaths = worker.deaths
+            worker.next_env = {"AXN_STEPS_CRASH": f"{step}:{bench.rng.randint(1, 5)}"} if step else {}
+            await bench.crashed(worker, deaths)
+
+    await bench.arm(worker, f"{steps[0]}:{bench.rng.randint(1, 5)}")
+    async with bench.system.provider_fault(kind="latency", latency_ms=_PROVIDER_LATENCY_MS):
+        await bench.run(f"crash at {', '.join(steps)}", crash_in_turn, over_s=_LOAD_PER_CRASH_S * len(steps))
+
+
+async def workers_killed(bench: Bench, latencies_s: Sequence[float] = _KILL_LATENCIES_S, kills: int = _KILLS) -> None:
     """SIGKILL of either worker at any moment, with 0, 2 and 20 ms on the way to Redis."""
     for latency_s in latencies_s:
         bench.system.redis_way.slow_down(latency_s)
-        await bench.run(f"SIGKILL at random, Redis {latency_s * 1000:g} ms away", lambda: _kill_any(bench))
+        await bench.run(f"SIGKILL at random, Redis {latency_s * 1000:g} ms away", lambda: _kill_any(bench, kills))
     bench.system.redis_way.slow_down(0)
 
 
-async def _kill_any(bench: Bench) -> None:
-    for _ in range(_KILLS):
+async def _kill_any(bench: Bench, kills: int) -> None:
+    for _ in range(kills):
         await bench.kill(bench.rng.choice(list(bench.system.workers.values())))
         await bench.sleep(0.0, 0.6)
 
@@ -90,7 +108,7 @@ async def worker_dies(bench: Bench) -> None:
 
 
 async def pool_child_dies(bench: Bench) -> None:
-    """The same application under Celery's prefork pool; SIGKILL, as an out-of-memory killer sends it, of its children.
+    """The same application under Celery's prefork pool; SIGKILL of its children, as an out-of-memory killer does it.
 
     The pool goes by its other name, `processes`: Celery 5.7 takes `-P prefork` for the default, and then prefers the
     application's own setting, threads.
@@ -98,8 +116,8 @@ async def pool_child_dies(bench: Bench) -> None:
     system = bench.system
     await system.retire_worker("checkout")
     command = [
-        sys.executable, "-m", "celery", "-A", "worker.app", "worker", "-P", "processes", "-c", "2", "-Q", "axn.checkout",
-        "-n", "prefork@%h", "--without-gossip", "--without-mingle", "-l", "warning",
+        sys.executable, "-m", "celery", "-A", "worker.app", "worker", "-P", "processes", "-c", "2",
+        "-Q", "axn.checkout", "-n", "prefork@%h", "--without-gossip", "--without-mingle", "-l", "warning",
     ]  # fmt: skip
     prefork = await system.start_worker("checkout", "checkout", command=command)
 
@@ -107,7 +125,7 @@ async def pool_child_dies(bench: Bench) -> None:
         for _ in range(_KILLS):
             children = _children_of(prefork.pid)
             if not children:
-                bench.blame("F0", "fault", "the prefork worker has no children to kill")
+                bench.blame("F0", FAULT, "the prefork worker has no children to kill")
                 return
             os.kill(bench.rng.choice(children), signal.SIGKILL)
             await bench.sleep(0.3, 1.0)
@@ -147,8 +165,7 @@ async def _term_then_kill(bench: Bench) -> None:
         await asyncio.sleep(_GRACE_S)
         if worker.deaths == deaths:
             worker.send(signal.SIGKILL)
-        await bench.until(lambda: worker.deaths > deaths, f"{worker.name} ends")  # noqa: B023 - awaited here
-        await worker.wait_ready()
+        await bench.ended(worker, deaths, signal.SIGKILL)
 
 
 async def _roll(bench: Bench) -> None:
