@@ -132,7 +132,7 @@ async def strays(bench: Bench) -> None:
         strangers = [job_id_for_key(f"nobody-{number}") for number in range(_STRANGERS)]
         await system.broker.lpush("axn.checkout", jobs_message(strangers))
         until = asyncio.get_running_loop().time() + _BOUND_WITHIN_S
-        while not (bound := await _bound_jobs(bench)) and asyncio.get_running_loop().time() < until:
+        while not (bound := await _bound_jobs(bench)) and asyncio.get_running_loop().time() < until:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         if not bound:
             bench.blame("F0", FAULT, "no job was bound whose record could be deleted")
