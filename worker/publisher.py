@@ -10,7 +10,7 @@ from concurrent.futures import Executor
 from typing import Any, Protocol, TypeVar
 
 from celery import Celery
-from kombu.exceptions import ChannelError, OperationalError
+from kombu.exceptions import ChannelError
 
 from worker.clock import Clock
 from worker.domain.job import Lane
@@ -57,7 +57,7 @@ class Publisher:
             for message in in_messages(ids):
                 arguments = [encode_ids(lane, message, published_at_ms)]
                 self._app.send_task(task, args=arguments, queue=lane.queue, ignore_result=True)
-        except (OperationalError, OSError) as failure:
+        except Exception as failure:  # noqa: BLE001 - kombu, cut off in mid-reply, raises whatever it stumbles over
             _log.warning(
                 "broker did not take %d ids for %s (%s); the timetable will publish them again",
                 len(ids), lane.queue, type(failure).__name__,
@@ -72,7 +72,7 @@ class Publisher:
             try:
                 for lane in Lane:
                     found[lane] = _waiting(connection, lane)
-            except (OperationalError, OSError, *connection.connection_errors) as failure:
+            except Exception as failure:  # noqa: BLE001 - as above
                 _log.warning("broker does not tell its backlogs (%s)", type(failure).__name__)
         return found
 

@@ -6,11 +6,13 @@ Which ones these are, and why: docs/decisions/0004-every-redis-call-may-be-resen
 """
 
 from importlib import resources
+from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.commands.core import AsyncScript
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 _RESENDS = 2
 _LONGEST_BACKOFF_S = 0.2
@@ -36,7 +38,26 @@ def connect(url: str, *, timeout_ms: int, connections: int = _CONNECTIONS) -> Re
         socket_connect_timeout=timeout_ms / 1000,
         retry=Retry(ExponentialBackoff(base=0.02, cap=_LONGEST_BACKOFF_S), _RESENDS),
     )
+    pool.connection_class = _connection_class(pool.connection_class)
     return Redis.from_pool(pool)
+
+
+def _connection_class(of_the_scheme: type[Any]) -> type[Any]:
+    """The same, but for a connection that was reset while it lay idle: on uvloop, writing to it is a RuntimeError.
+
+    redis-py would neither try again nor would a caller know it for what it is.
+    """
+
+    class Connection(of_the_scheme):  # type: ignore[misc] # known when it runs
+        async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+            try:
+                await super().send_packed_command(command, check_health)
+            except RuntimeError as closed:
+                if "closed" not in str(closed):
+                    raise
+                raise RedisConnectionError("the connection was closed in the meantime") from closed
+
+    return Connection
 
 
 def longest_call_s(client: Redis) -> float:

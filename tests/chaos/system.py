@@ -43,6 +43,7 @@ TIMINGS: Mapping[str, str] = {
     "AXN_RETRY__SLOW_BASE": "500ms",
     "AXN_RETRY__SLOW_CAP": "2s",
     "AXN_DOUBT__PROBE_AFTER": "500ms",
+    "AXN_DOUBT__READ_LAG": "2s",
 }
 KEY_ID, KEY_SECRET = "testid", "testsecret"
 READY_LINE = "axn worker ready"

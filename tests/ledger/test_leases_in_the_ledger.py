@@ -77,11 +77,16 @@ async def test_who_knows_the_attempts_outcome_resumes_a_job_in_doubt(redis: Redi
     assert (await ledger.read(job.job_id)).is_bound
 
 
-async def test_who_knows_the_attempts_outcome_resumes_a_job_that_waits(ledger: Ledger) -> None:
+@pytest.mark.parametrize("knowledge", [AttemptKnowledge.OPEN, AttemptKnowledge.CLOSED])
+async def test_who_knows_the_attempts_outcome_resumes_a_job_that_waits_and_numbers_no_attempt(
+    ledger: Ledger, knowledge: AttemptKnowledge
+) -> None:
     job = await opened(ledger)
-    await ledger.settle(await claimed(ledger, job.job_id), waiting(60_000, AttemptKnowledge.OPEN))
+    await ledger.settle(await claimed(ledger, job.job_id), waiting(60_000, knowledge))
     assert await resume(ledger, job.job_id, "any") == "early"
-    assert isinstance(await resume(ledger, job.job_id, "1"), Claim)
+    claim = await resume(ledger, job.job_id, "1")
+    assert isinstance(claim, Claim)
+    assert claim.attempt == 1
 
 
 async def test_nobody_resumes_what_a_later_attempt_or_another_worker_has(redis: Redis, ledger: Ledger) -> None:
