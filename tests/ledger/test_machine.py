@@ -18,7 +18,7 @@ from worker.ledger.timetable import Timetable
 from worker.local.redis_server import EmbeddedRedis
 from worker.redis_scripts import connect
 
-from .support import BOUND, lapse, ledger_of, look_at, new_job, put, record_of, waiting
+from .support import BOUND, ledger_of, look_at, new_job, put, record_of, waiting
 
 KEYS = ("a", "b")
 ENDS = (
@@ -135,8 +135,9 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(key=st.sampled_from(KEYS))
     def time_passes(self, key: str) -> None:
         job_id = job_id_for_key(key)
-        if self.run(record_of(self.redis, job_id)).get("state") in {"submitting", "waiting"}:
-            self.run(lapse(self.redis, job_id))
+        ends = {"submitting": "lease_until", "waiting": "next_at"}
+        if field := ends.get(self.run(record_of(self.redis, job_id)).get("state", "")):
+            self.run(put(self.redis, job_keys(job_id).job, **{field: 1}))
             if claim := self.held.pop(job_id, None):
                 self.lapsed[job_id] = claim
 
