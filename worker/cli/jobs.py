@@ -12,15 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from worker import producers
-from worker.cli.output import Exit, complain, job_as_dict, print_json, refuse
+from worker.cli.output import Exit, complain, job_as_dict, print_json, print_table, refuse
 from worker.domain.job import Job, JobKind, JobState
 from worker.domain.masking import mask_text
 from worker.errors import LedgerUnavailableError
 from worker.ledger.listing import JobFilter, Tell
 
 _COLUMNS = ("id", "state", "kind", "lane", "code", "age", "attempts", "out_order_id", "message")
-_UNFOLDED_COLUMNS = 100_000
-"""Width of a file or pipe: each job is one line there."""
 _MS_PER_UNIT = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000))
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -95,10 +93,7 @@ def _print_table(found: list[Job], *, now_ms: int) -> None:
             job.out_order_id, mask_text(job.message),
         )  # fmt: skip
         table.add_row(*(Text(str(cell)) for cell in shown))
-    console = Console()
-    if not console.is_terminal:
-        console.width = _UNFOLDED_COLUMNS
-    console.print(table)
+    print_table(table)
 
 
 def _age(age_ms: int) -> str:

@@ -14,6 +14,9 @@ from rich.table import Table
 from worker.domain.job import Job
 from worker.errors import FieldFault
 
+_UNFOLDED_COLUMNS = 100_000
+"""Width of a file or pipe: each row is one line there."""
+
 
 class Exit(IntEnum):
     """Exit statuses of all commands."""
@@ -73,6 +76,14 @@ def print_job(job: Job, *, as_json: bool) -> None:
 def readable_time(unix_ms: int) -> str:
     """An instant as people read it, in UTC."""
     return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def print_table(table: Table) -> None:
+    """A table of rows: fitted to a terminal, else one line a row, for programs that read lines."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = _UNFOLDED_COLUMNS
+    console.print(table)
 
 
 def _readable(name: str, value: Any) -> str:

@@ -7,12 +7,11 @@ from typing import Annotated
 
 import typer
 from pydantic import TypeAdapter
-from rich.console import Console
 from rich.table import Table
 
 from worker import producers
 from worker.attempt.resolution import UnresolvableError
-from worker.cli.output import Exit, complain, print_job, print_json, readable_time, refuse
+from worker.cli.output import Exit, complain, print_job, print_json, print_table, readable_time, refuse
 from worker.domain.job import Job
 from worker.domain.job_ids import is_job_id
 from worker.domain.phone_numbers import PrivateNumber
@@ -110,7 +109,9 @@ def audit(
         for line in lines:
             print_json(dataclasses.asdict(line))
         return
-    table = Table("at", "by", "job", "what", "was", "now", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for name in ("at", "by", "job", "what", "was", "now"):
+        table.add_column(name, overflow="fold")
     for line in lines:
         table.add_row(readable_time(line.at_ms), line.by, line.job_id, line.what, line.was, line.now)
-    Console(soft_wrap=True).print(table)
+    print_table(table)
