@@ -109,6 +109,7 @@ class Bench:
         self.per_second = 1_000.0
         self.patience_ms = 1_000
         self.doubt_probe = DoubtProbe.NONCE
+        self.read_lag_ms = READ_LAG_MS
         self.stop = Stop()
 
     def _pace(self, action: str) -> Pace:
@@ -131,7 +132,7 @@ class Bench:
             probe_after_ms=1_000,
             probe_window_ms=600_000,
             doubt_probe=self.doubt_probe,
-            read_lag_ms=READ_LAG_MS,
+            read_lag_ms=self.read_lag_ms,
         )
         rules = AttemptRules(
             lease_ms=LEASE_MS,

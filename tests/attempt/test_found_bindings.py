@@ -112,6 +112,8 @@ async def test_the_unbind_of_an_orphan_is_a_confirmed_job_of_its_own(bench: Benc
         await bench.attempt(job)
     await desk.tell(zombie, FOUND)
     await desk.tell(zombie, FOUND)
+    assert (await record_of(bench.redis, job.job_id))["orphans"] == "1"
+    assert not await desk.report(zombie, "17000009999", "900")
     (orphan,) = (await bench.read(job)).orphans
     unbind = await bench.ledger.read(orphan.unbind_job_id)
     assert (unbind.kind, unbind.state, unbind.lane) == (JobKind.UNBIND, JobState.ACCEPTED, Lane.BATCH)

@@ -97,6 +97,15 @@ async def test_a_lag_longer_than_believed_ends_in_a_conflict_that_is_looked_up_a
     assert [await bench.attempt(job) for _ in range(2)] == ["waiting", "bound"]
 
 
+async def test_with_no_lag_expected_a_free_x_is_bound_anew_at_once_and_a_conflict_is_looked_up_all_the_same(
+    bench: Bench,
+) -> None:
+    bench.read_lag_ms, bench.doubt_probe = 0, DoubtProbe.LOOKUP
+    bench.provider = FakeProvider(AMBIGUOUS, FREE, CONFLICT, SHOWN, OURS)
+    job = await opened(bench)
+    assert [await bench.attempt(job) for _ in range(2)] == ["waiting", "bound"]
+
+
 async def test_an_x_of_another_customer_fails_the_job_after_the_read_lag(bench: Bench) -> None:
     taken = detail(PhoneNoA="15099999999")
     bench.provider = FakeProvider(AMBIGUOUS, NONCE_USED, SHOWN, taken, SHOWN, taken)
