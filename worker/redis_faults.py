@@ -26,6 +26,7 @@ _BY_TYPE: tuple[tuple[type[BaseException], str], ...] = (
 )
 _BY_WORDS = (
     ("ACL failure in script", _RIGHTS),
+    ("user executing the script can't run", _RIGHTS),  # as Redis 7.0 says it
     ("max number of clients", "has no connection left; raise its maxclients, or run fewer processes"),
     ("No connection available", "is asked too much at a time by this process; try again, or submit many at once"),
     ("DB index is out of range", "has no database of that number; check the one in AXN_REDIS_URL"),
