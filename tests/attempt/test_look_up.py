@@ -8,7 +8,7 @@ from tests.ledger.support import PHONE, put, record_of
 from worker.domain.job import DoubtProbe, JobState, OnDoubt
 from worker.domain.outcome import Outcome, Verdict
 from worker.ledger.keys import job_keys
-from worker.ledger.records import NewJob
+from worker.ledger.records import Claim, NewJob
 
 from .bench import AMBIGUOUS, DONE, NONCE_USED, READ_LAG_MS, THROTTLED, WRONG, Bench, FakeProvider
 
@@ -181,7 +181,7 @@ async def test_with_the_probe_set_to_lookup_no_nonce_is_sent_twice(bench: Bench)
 async def test_with_the_probe_set_to_lookup_a_dead_workers_job_is_looked_up(bench: Bench) -> None:
     bench.doubt_probe = DoubtProbe.LOOKUP
     job = await opened(bench)
-    assert isinstance(await bench.ledger.claim(job.job_id, job.lane, token="dead", lease_ms=1), object)
+    assert isinstance(await bench.ledger.claim(job.job_id, job.lane, token="dead", lease_ms=1), Claim)
     bench.provider = FakeProvider(SHOWN, OURS)
     assert await bench.attempt(job) == "bound"
     assert "BindAxn" not in bench.provider.actions

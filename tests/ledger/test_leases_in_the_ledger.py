@@ -6,7 +6,7 @@ import pytest
 from redis.asyncio import Redis
 
 from worker.domain.job import JobState, Lane
-from worker.ledger.keys import job_keys, member_of
+from worker.ledger.keys import job_keys
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import AttemptKnowledge, Claim, Settlement
 
@@ -118,6 +118,6 @@ async def test_a_resumed_doubt_whose_resumer_dies_comes_back_through_the_timetab
     await ledger.settle(await claimed(ledger, job.job_id), IN_DOUBT)
     assert isinstance(await resume(ledger, job.job_id, "any"), Claim)
     await lapse(redis, job.job_id)
+    assert await look_at(redis, job.job_id) is not None
     again = await claimed(ledger, job.job_id, "t9")
     assert again.is_probe
-    assert member_of(Lane.CHECKOUT, job.job_id)

@@ -20,6 +20,7 @@ from worker.errors import JobNotFoundError
 from worker.ledger.keys import orphan_webhook_id
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import BrokenRecordError, Claim, NewJob, OwedCallback, Settlement
+from worker.provider.nonce import new_seed
 
 _log = logging.getLogger(__name__)
 _ASK_AGAIN_MS = 250
@@ -105,7 +106,7 @@ class FoundBindingsDesk:
             lane=Lane.BATCH,
             parameters={name: value for name, value in parameters.items() if value},
             digest=subs_id,
-            seed=secrets.token_urlsafe(16),
+            seed=new_seed(),
             kind=JobKind.UNBIND,
             is_confirmed=True,
         )

@@ -1,6 +1,5 @@
 """What can only be checked when a request is accepted: against the time and the settings."""
 
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,8 +19,8 @@ from worker.domain.unbind_request import UnbindRequest
 from worker.errors import FieldFault, InvalidRequestError
 from worker.intake.changes import FoundBindings, change_parameters, named_binding
 from worker.ledger.records import NewJob
+from worker.provider.nonce import new_seed
 
-_SEED_BYTES = 16
 _INSTEAD_OF_POOL_KEY = {
     JobKind.BIND: ("no_type",),
     JobKind.UPDATE: ("product_type", "bind_job_id"),
@@ -105,7 +104,7 @@ class Acceptance:
             lane=request.lane,
             parameters=parameters,
             digest=request.digest(),
-            seed=secrets.token_urlsafe(_SEED_BYTES),
+            seed=new_seed(),
             on_doubt=request.on_doubt if isinstance(request, BindRequest) else OnDoubt.HOLD,
             callback_url=request.callback_url or "",
             deadline_in_ms=duration_ms(deadline) if isinstance(deadline, timedelta) else None,

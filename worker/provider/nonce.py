@@ -2,6 +2,14 @@
 
 import hashlib
 import hmac
+import secrets
+
+_SEED_BYTES = 16
+
+
+def new_seed() -> str:
+    """Random text for one job, from which the nonces of all its attempts follow."""
+    return secrets.token_urlsafe(_SEED_BYTES)
 
 
 def attempt_nonce(seed: str, attempt: int) -> str:
