@@ -104,6 +104,7 @@ class WorkerServices:
             task.cancel()
         await asyncio.gather(*self.background, return_exceptions=True)
         await self.delivery.drain(grace_s)
+        await self.attempts.provider.aclose()
         for client in self.clients:
             await client.aclose()
         await self.producer.aclose()
@@ -275,6 +276,7 @@ def _pace(settings: Settings, producer: ProducerServices, action: str, per_secon
         action=action,
         per_second=per_second,
         depth_ms=depth_ms,
+        assured_share=pace.assured_share,
         clock=producer.clock,
         probes=ProbeRules(
             first_interval_ms=duration_ms(pace.probe_first),

@@ -53,7 +53,10 @@ Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)]
 class PaceSettings(BaseModel):
     """The shared rates, in calls per second of one account, over all workers together."""
 
-    bind_axn_per_second: PositiveFloat = Field(50, description="BindAxn calls per second, all workers together")
+    bind_axn_per_second: PositiveFloat = Field(
+        50,
+        description="most BindAxn calls in any second, all workers together; fewer where the provider throttles",
+    )
     unbind_per_second: PositiveFloat = Field(50, description="UnbindSubscription calls per second, the same")
     update_per_second: PositiveFloat = Field(50, description="UpdateSubscription calls per second, the same")
     query_per_second: PositiveFloat = Field(
@@ -64,6 +67,9 @@ class PaceSettings(BaseModel):
     )
     renewal_depth: Duration = Field(timedelta(milliseconds=40), description="the same for the renewal lane")
     batch_depth: Duration = Field(timedelta(milliseconds=30), description="the same for the batch lane")
+    assured_share: float = Field(
+        0.05, gt=0, le=0.5, description="share of the rate that renewal and batch each get while checkout wants all"
+    )
     probe_first: Duration = Field(
         timedelta(seconds=5), description="first interval between probes of an account that the provider refuses"
     )

@@ -122,6 +122,13 @@ class Bench:
             clock=self.clock,
         )
 
+    async def silence(self, silence_ms: int) -> None:
+        """The provider wants to hear nothing of binds for so long."""
+        permit = await self._pace("BindAxn").permit(Lane.CHECKOUT, patience_ms=100_000)
+        pace = self._pace("BindAxn")
+        pace.report(permit, Outcome(Verdict.THROTTLED, "Throttling.User", retry_after_ms=silence_ms))
+        await pace.permit(Lane.CHECKOUT, patience_ms=0)
+
     def attempts(self) -> Attempts:
         retry = RetryRules(
             base_ms=100,

@@ -1,6 +1,5 @@
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -161,8 +160,7 @@ async def test_a_wrong_request_fails_with_the_providers_words(bench: Bench) -> N
 async def test_a_busy_pace_gives_the_number_back_and_the_job_waits(bench: Bench) -> None:
     bench.per_second, bench.patience_ms = 0.1, 0
     job = await bench.opened()
-    client: Any = bench.redis
-    await client.set("axn1:{pace:acc}:BindAxn", (await now_ms(bench.redis) + 20_000) * 1000)
+    await bench.silence(20_000)
     assert await bench.attempt(job) == "waiting"
     read = await bench.read(job)
     assert (read.code, read.attempts) == ("pace.busy", 0)

@@ -61,7 +61,7 @@ async def test_once_stopping_nothing_is_claimed(bench: Bench) -> None:
 async def test_a_job_that_waits_for_a_permit_is_handed_back_with_its_number(bench: Bench) -> None:
     bench.per_second, bench.patience_ms = 0.1, 100_000
     job = await bench.opened()
-    await bench.redis.set("axn1:{pace:acc}:BindAxn", (await now_ms(bench.redis) + 20_000) * 1000)
+    await bench.silence(20_000)
     attempts = bench.attempts()
     asked = asyncio.Event()
 

@@ -1,1 +1,1 @@
-"""The shared rate on a real Redis."""
+"""The shared rate on a real Redis, and simulated."""

@@ -1,17 +1,19 @@
 import asyncio
 import time
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from tests.ledger.support import now_ms
 from worker.clock import SystemClock
 from worker.domain.job import Lane
+from worker.domain.outcome import Outcome, Verdict
 from worker.pace.pace import Pace, account_of
 
 DEPTH_MS = {Lane.CHECKOUT: 50, Lane.RENEWAL: 40, Lane.BATCH: 30}
-KEY = "axn1:{pace:acc}:BindAxn"
+KEY = "axn1:{pace:acc}:BindAxn:schedule"
 
 
 class PatientClock(SystemClock):
@@ -41,14 +43,15 @@ def pace_of(redis: Redis, *, per_second: float = 200, clock: SystemClock | None 
 
 async def started(redis: Redis) -> None:
     """Past the start without a burst: the schedule is free."""
-    client: Any = redis
-    await client.set(KEY, (await now_ms(redis)) * 1000)
+    pace = pace_of(redis)
+    await pace.permit(Lane.CHECKOUT, patience_ms=100)
+    await redis.hset(KEY, "tat", str((await now_ms(redis)) * 1000))
 
 
 async def schedule_ahead_ms(redis: Redis) -> float:
     """How far ahead of now the schedule runs."""
     client: Any = redis
-    return int(await client.get(KEY)) / 1000 - await now_ms(redis)
+    return float(await client.hget(KEY, "tat")) / 1000 - await now_ms(redis)
 
 
 def most_in_a_second(moments: list[float]) -> int:
@@ -128,7 +131,11 @@ async def test_a_slow_rate_gives_every_lane_of_an_idle_account_its_permit(
 
 
 async def grants_at_once(redis: Redis, lane: Lane, per_second: float) -> int:
+    """How many get their permit who can wait no longer than the lane is deep; in checkout, not at all."""
     pace = pace_of(redis, per_second=per_second, clock=PatientClock())
+    if lane is not Lane.CHECKOUT:
+        permits = await asyncio.gather(*(pace.permit(lane, patience_ms=DEPTH_MS[lane]) for _ in range(100)))
+        return sum(permit.come_back_ms == 0 for permit in permits)
     grants = 0
     while (await pace.permit(lane, patience_ms=0)).come_back_ms == 0:
         grants += 1
@@ -148,14 +155,12 @@ async def test_the_burst_is_the_lanes_depth(redis: Redis) -> None:
 async def test_an_unknown_state_starts_without_a_burst(redis: Redis) -> None:
     assert 1 <= await grants_at_once(redis, Lane.CHECKOUT, 50) <= 2  # a burst would be 50 / 21 ms + 1
     await redis.delete(KEY)
-    assert (await pace_of(redis, per_second=50).permit(Lane.BATCH, patience_ms=0)).come_back_ms > 0, (
-        "batch waits behind the start"
-    )
+    assert await grants_at_once(redis, Lane.BATCH, 50) <= 3
 
 
 async def test_a_schedule_far_in_the_future_stalls_nobody(redis: Redis) -> None:
-    client: Any = redis
-    await client.set(KEY, (await now_ms(redis) + 3_600_000) * 1000)
+    await started(redis)
+    await redis.hset(KEY, "tat", str((await now_ms(redis) + 3_600_000) * 1000))
     pace = pace_of(redis, per_second=200, clock=PatientClock())
     assert (await pace.permit(Lane.CHECKOUT, patience_ms=100)).come_back_ms == 0
     assert await schedule_ahead_ms(redis) < 100
@@ -167,6 +172,131 @@ async def test_a_flushed_script_cache_is_not_noticed(redis: Redis) -> None:
     client: Any = redis
     await client.script_flush()
     assert (await pace.permit(Lane.CHECKOUT, patience_ms=100)).come_back_ms == 0
+
+
+async def calls_of(redis: Redis, script: str) -> int:
+    client: Any = redis
+    return int((await client.info("commandstats")).get(f"cmdstat_{script}", {"calls": 0})["calls"])
+
+
+async def test_permits_for_many_jobs_cost_one_round_trip_per_quantum(redis: Redis) -> None:
+    await started(redis)
+    pace = pace_of(redis, per_second=2_000)
+    before = await calls_of(redis, "evalsha")
+    permits = await asyncio.gather(*(pace.permit(Lane.BATCH, patience_ms=5_000) for _ in range(300)))
+    assert all(permit.come_back_ms == 0 for permit in permits)
+    taken = await calls_of(redis, "evalsha") - before
+    assert 3 <= taken <= 40, "300 permits are 158 ms: ten quanta of 15 ms, and a refusal before each"
+
+
+async def test_checkout_books_its_place_in_one_call(redis: Redis) -> None:
+    await started(redis)
+    clock = PatientClock()
+    pace = pace_of(redis, per_second=20, clock=clock)
+    before = await calls_of(redis, "evalsha")
+    for _ in range(10):
+        assert (await pace.permit(Lane.CHECKOUT, patience_ms=5_000)).come_back_ms == 0
+    assert await calls_of(redis, "evalsha") - before == 10
+    assert clock.slept_ms > 300
+
+
+async def test_a_permit_that_is_not_used_comes_back(redis: Redis) -> None:
+    await started(redis)
+    pace = pace_of(redis, per_second=2, clock=SystemClock())
+    assert (await pace.permit(Lane.CHECKOUT, patience_ms=0)).come_back_ms == 0
+    waiting = asyncio.create_task(pace.permit(Lane.CHECKOUT, patience_ms=5_000))
+    await asyncio.wait([waiting], timeout=0.1)
+    booked = await schedule_ahead_ms(redis)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert (await pace.permit(Lane.CHECKOUT, patience_ms=0)).come_back_ms > 0
+    assert await schedule_ahead_ms(redis) == pytest.approx(booked - 525, abs=100)
+
+
+async def test_a_batch_permit_that_is_not_used_goes_to_the_next_who_waits(redis: Redis) -> None:
+    await started(redis)
+    pace = pace_of(redis, per_second=5)
+    first, second, third = (asyncio.create_task(pace.permit(Lane.BATCH, patience_ms=5_000)) for _ in range(3))
+    assert (await first).come_back_ms == 0
+    second.cancel()
+    asked = asyncio.get_running_loop().time()
+    assert (await third).come_back_ms == 0
+    assert asyncio.get_running_loop().time() - asked < 0.3, "the second's place, not the third's"
+    assert second.cancelled()
+
+
+THROTTLED = Outcome(Verdict.THROTTLED, "Throttling.User")
+
+
+async def rate_of(redis: Redis) -> tuple[int, float]:
+    client: Any = redis
+    epoch, cut = await client.hmget(KEY, "epoch", "cut")
+    return int(epoch), float(cut)
+
+
+async def test_throttled_calls_of_several_workers_cut_once_and_all_learn_of_it(redis: Redis) -> None:
+    await started(redis)
+    one, other = pace_of(redis, per_second=1_000), pace_of(redis, per_second=1_000)
+    permits = [await pace.permit(Lane.CHECKOUT, patience_ms=100) for pace in (one, other) * 5]
+    before, _ = await rate_of(redis)
+    for pace, permit in zip((one, other) * 5, permits, strict=True):
+        pace.report(permit, THROTTLED)
+    later = [await pace.permit(Lane.CHECKOUT, patience_ms=100) for pace in (one, other)]
+    epoch, cut = await rate_of(redis)
+    assert epoch == before + 1
+    assert 0 < cut < 1_000 / 1.05
+    assert {permit.epoch for permit in later} == {epoch}
+
+
+@pytest.mark.parametrize("verdict", [Verdict.NOT_PROCESSED, Verdict.AMBIGUOUS])
+async def test_calls_that_may_not_have_arrived_tell_nothing_of_the_rate(redis: Redis, verdict: Verdict) -> None:
+    await started(redis)
+    pace = pace_of(redis)
+    pace.report(await pace.permit(Lane.CHECKOUT, patience_ms=100), Outcome(verdict, "x"))
+    await pace.permit(Lane.CHECKOUT, patience_ms=100)
+    client: Any = redis
+    assert await client.hmget(KEY, "accepted_since", "refused_since") == ["0", "0"]
+
+
+async def test_what_became_of_a_call_is_told_with_the_next_wish_or_soon(redis: Redis) -> None:
+    await started(redis)
+    pace, client = pace_of(redis), cast("Any", redis)
+    permit = await pace.permit(Lane.CHECKOUT, patience_ms=100)
+    pace.report(permit, Outcome(Verdict.DONE, "OK"))
+    await pace.permit(Lane.BATCH, patience_ms=100)
+    assert await client.hget(KEY, "accepted_since") == "1"
+    pace.report(permit, Outcome(Verdict.WRONG_REQUEST, "isv.PHONE_INVALID"))
+    end = time.monotonic() + 2
+    while await client.hget(KEY, "accepted_since") != "2":
+        assert time.monotonic() < end, "flushed after 50 ms"
+        await asyncio.sleep(0.01)
+
+
+async def test_the_providers_own_delay_holds_every_worker(redis: Redis) -> None:
+    await started(redis)
+    one, other = pace_of(redis), pace_of(redis)
+    permit = await one.permit(Lane.CHECKOUT, patience_ms=100)
+    one.report(permit, Outcome(Verdict.THROTTLED, "Throttling.User", retry_after_ms=5_000))
+    await one.permit(Lane.CHECKOUT, patience_ms=0)
+    for lane in DEPTH_MS:
+        assert 4_000 < (await other.permit(lane, patience_ms=0)).come_back_ms <= 5_000
+
+
+async def test_a_redis_that_lost_everything_starts_again_without_a_burst(redis: Redis) -> None:
+    await started(redis)
+    await grants_at_once(redis, Lane.CHECKOUT, 200)
+    client: Any = redis
+    await client.flushall()
+    assert await grants_at_once(redis, Lane.CHECKOUT, 200) <= 3
+
+
+async def test_whoever_waits_learns_that_redis_is_away(redis: Redis) -> None:
+    pace = pace_of(redis)
+    client: Any = redis
+    await client.set(KEY, "no schedule")
+    for lane in DEPTH_MS:
+        with pytest.raises(ResponseError):
+            await pace.permit(lane, patience_ms=100)
 
 
 def test_no_key_id_stands_in_an_accounts_name() -> None:

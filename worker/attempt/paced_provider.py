@@ -9,7 +9,8 @@ from redis.exceptions import RedisError
 
 from worker.domain.job import Lane
 from worker.domain.outcome import Outcome, Verdict
-from worker.pace.pace import Pace, Permit
+from worker.pace.pace import Pace
+from worker.pace.permit import Permit
 
 _log = logging.getLogger(__name__)
 _PROVES_NOTHING_OF_THE_ACCOUNT = (Verdict.AMBIGUOUS, Verdict.NOT_PROCESSED, Verdict.THROTTLED)
@@ -42,8 +43,14 @@ class PacedProvider:
     async def send(self, action: str, parameters: Mapping[str, str], *, nonce: str, permit: Permit) -> Outcome:
         """Use a permit."""
         outcome = await self.provider.call(action, dict(parameters), nonce=nonce)
+        self.paces[action].report(permit, outcome)
         await self._judge_account(action, outcome, permit)
         return outcome
+
+    async def aclose(self) -> None:
+        """Ask for no permits any more."""
+        for pace in self.paces.values():
+            await pace.aclose()
 
     def for_lane(self, lane: Lane) -> "LaneCaller":
         """Calls that ask for their own permits."""

@@ -2,7 +2,8 @@
 
 A generic cell rate algorithm: the schedule is one instant, each permit moves it forward by the interval between two
 calls. Lanes differ in how far ahead of now the schedule may run for them, so that checkout finds room that batch never
-touches. Checkout books a place and waits for it; the other lanes take a place only when one is free.
+touches. Checkout books a place and waits for it; the other lanes take what room there is for all who wait in a process.
+The rate follows the provider: it is cut once for each time that calls are throttled, and grows again by itself.
 """
 
 import asyncio
@@ -15,31 +16,20 @@ from redis.asyncio import Redis
 
 from worker.clock import Clock
 from worker.domain.job import Lane
+from worker.domain.outcome import Outcome, Verdict
+from worker.pace.lane_queue import LaneQueue
+from worker.pace.permit import Permit
+from worker.pace.schedule import PaceRules, Places, Schedule
 from worker.redis_scripts import load_script
 
-_US_PER_S = 1_000_000
 _PROBE = 2
 _STOP_FORGOTTEN_MS = 86_400_000
+_TELLS_NOTHING_OF_THE_RATE = (Verdict.AMBIGUOUS, Verdict.NOT_PROCESSED)
 
 
 def account_of(access_key_id: str) -> str:
     """A short name for the account, so that no key id stands in a Redis key."""
     return hashlib.sha256(access_key_id.encode()).hexdigest()[:12]
-
-
-@dataclass(frozen=True, slots=True)
-class Permit:
-    """What was answered to the wish to send one call.
-
-    Attributes:
-        come_back_ms: 0 with a permit; else how long to wait before it is worth asking again.
-        is_stopped: refused because the account is stopped, not because of the rate.
-        is_probe: the account is stopped, and this is the one call that finds out whether it is good again.
-    """
-
-    come_back_ms: int
-    is_stopped: bool = False
-    is_probe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +45,9 @@ class Pace:
     """Permits to call one action of one account.
 
     Args:
-        per_second: the most calls in any second, over all workers.
-        depth_ms: per lane, how far ahead of the schedule it may run. The deepest lane's is the burst.
+        per_second: the most calls in any second, over all workers; the provider may turn out to allow fewer.
+        depth_ms: per lane, how far ahead of the schedule it may run. Checkout's is the burst.
+        assured_share: the share of the rate that each lane below checkout gets in any case.
         random_share: a number in [0, 1), so that those who wait do not come back together.
     """
 
@@ -69,56 +60,64 @@ class Pace:
         per_second: float,
         depth_ms: Mapping[Lane, int],
         clock: Clock,
+        assured_share: float = 0.05,
         probes: ProbeRules = ProbeRules(),
         random_share: Callable[[], float] = random.random,
     ) -> None:
         self._redis = redis
-        self._acquire = load_script(redis, "worker.pace", "acquire")
         self._stop = load_script(redis, "worker.pace", "stop")
-        self._keys = [f"axn1:{{pace:{account}}}:{action}", f"axn1:{{pace:{account}}}:stop"]
+        self._stop_key = f"axn1:{{pace:{account}}}:stop"
         self._probes = probes
-        self._depth_us = {lane: depth * 1000 for lane, depth in depth_ms.items()}
-        self._deepest_us = max(self._depth_us.values())
-        # A window of one second holds rate * 1 s + burst: the rate leaves room for the burst.
-        self._interval_us = round(_US_PER_S * (1 + self._deepest_us / _US_PER_S) / per_second)
-        self._turn_of = {lane: asyncio.Lock() for lane in depth_ms}
+        depth_us = {lane: depth * 1000 for lane, depth in depth_ms.items()}
+        rules = PaceRules(per_second, depth_us, assured_share, probes.probe_ms)
+        keys = [f"axn1:{{pace:{account}}}:{action}:schedule", self._stop_key]
+        self._schedule = Schedule(redis, keys, rules, clock)
+        spread_ms = depth_ms[Lane.BATCH] / 6
+        self._queues = {
+            lane: LaneQueue(self._schedule, lane, spread_ms=spread_ms, random_share=random_share)
+            for lane in depth_ms
+            if lane is not Lane.CHECKOUT
+        }
         self._clock = clock
         self._random_share = random_share
 
     async def permit(self, lane: Lane, *, patience_ms: int) -> Permit:
         """Wait until this lane may send one call, unless that would take longer than patience_ms."""
+        if lane is not Lane.CHECKOUT:
+            # One asks for the whole process: hundreds asking every few milliseconds would only load Redis.
+            return await self._queues[lane].permit(patience_ms=patience_ms)
         waited_from_ms = self._clock.monotonic_ms()
-        if lane is Lane.CHECKOUT:
-            return await self._wait_for_permit(lane, patience_ms, waited_from_ms)
-        # One asks for the whole process: hundreds asking every few milliseconds would only load Redis.
-        async with self._turn_of[lane]:
-            return await self._wait_for_permit(lane, patience_ms, waited_from_ms)
-
-    async def _wait_for_permit(self, lane: Lane, patience_ms: int, waited_from_ms: float) -> Permit:
         while True:
             left_ms = patience_ms - (self._clock.monotonic_ms() - waited_from_ms)
-            granted, wait_ms, stop = await self._ask(lane, max(left_ms, 0))
-            if granted:
-                await self._clock.sleep_ms(wait_ms)
-                return Permit(0, is_probe=stop == _PROBE)
-            if wait_ms >= left_ms or stop:
-                return Permit(max(1, round(wait_ms)), is_stopped=bool(stop))
-            await self._clock.sleep_ms(wait_ms * (1 + self._random_share() / 2))
+            places = await self._schedule.ask(lane, 1, longest_wait_ms=max(left_ms, 0))
+            if places.granted:
+                return await self._booked(places)
+            if places.wait_ms >= left_ms or places.stop:
+                return Permit(max(1, round(places.wait_ms)), is_stopped=bool(places.stop))
+            await self._clock.sleep_ms(places.wait_ms * (1 + self._random_share() / 2))
 
-    async def _ask(self, lane: Lane, patience_ms: float) -> tuple[bool, float, int]:
-        books = lane is Lane.CHECKOUT
-        granted, wait_us, stop = await self._acquire(
-            self._keys,
-            [
-                self._interval_us,
-                self._depth_us[lane],
-                self._deepest_us,
-                round(patience_ms * 1000),
-                int(books),
-                self._probes.probe_ms,
-            ],
-        )
-        return bool(granted), wait_us / 1000, stop
+    async def _booked(self, places: Places) -> Permit:
+        is_probe = places.stop == _PROBE
+        try:
+            await self._clock.sleep_ms(places.wait_ms)
+        except asyncio.CancelledError:
+            if not is_probe:
+                self._schedule.give_back(places.end, int(places.interval_ms * 1000))
+            raise
+        return Permit(0, is_probe=is_probe, epoch=places.epoch)
+
+    def report(self, permit: Permit, outcome: Outcome) -> None:
+        """What became of a call that was sent with this permit. All workers learn of it with their next permit."""
+        if outcome.verdict is Verdict.THROTTLED:
+            self._schedule.throttled(permit.epoch, outcome.retry_after_ms)
+        elif outcome.verdict not in _TELLS_NOTHING_OF_THE_RATE:
+            self._schedule.processed()
+
+    async def aclose(self) -> None:
+        """Ask for nothing and tell nothing any more."""
+        for queue in self._queues.values():
+            await queue.aclose()
+        await self._schedule.aclose()
 
     async def stop_account(self, code: str, *, by_probe: bool) -> bool:
         """Let nothing of this account be sent, by any worker, until a probe succeeds.
@@ -127,7 +126,7 @@ class Pace:
             True if it was not stopped before.
         """
         fails: int = await self._stop(
-            self._keys[1:],
+            [self._stop_key],
             [
                 code,
                 int(by_probe),
@@ -140,4 +139,4 @@ class Pace:
 
     async def reopen_account(self) -> None:
         """A probe succeeded: the account is good again."""
-        await self._redis.delete(self._keys[1])
+        await self._redis.delete(self._stop_key)

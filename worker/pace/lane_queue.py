@@ -1,0 +1,133 @@
+"""One lane's line in one process: whoever waits for a permit, and the one who asks for all of them."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from worker.domain.job import Lane
+from worker.pace.permit import Permit
+from worker.pace.schedule import Places, Schedule
+
+_MOST_AT_ONCE = 128
+_PROBE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A place in the schedule: when it may be used, in ms of this process's clock."""
+
+    at_ms: float
+    permit: Permit
+    end: str
+    interval_us: int
+    is_last: bool
+
+
+@dataclass(slots=True)
+class _Waiter:
+    place: "asyncio.Future[_Place | Permit]"
+    until_ms: float
+
+
+class LaneQueue:
+    """Permits for one lane, taken from the schedule by the quantum, handed out in the order of asking.
+
+    Args:
+        spread_ms: those who wait ask again within so many ms of the moment, so that processes do not ask together.
+        random_share: a number in [0, 1).
+    """
+
+    def __init__(self, schedule: Schedule, lane: Lane, *, spread_ms: float, random_share: Callable[[], float]) -> None:
+        self._schedule = schedule
+        self._clock = schedule.clock
+        self._lane = lane
+        self._spread_ms = spread_ms
+        self._random_share = random_share
+        self._waiters: deque[_Waiter] = deque()
+        self._asking: asyncio.Task[None] | None = None
+        self._closed_until_ms = 0.0
+
+    async def permit(self, *, patience_ms: float) -> Permit:
+        """A permit, or when to come back."""
+        now_ms = self._clock.monotonic_ms()
+        if now_ms + patience_ms < self._closed_until_ms:
+            return Permit(max(1, round(self._closed_until_ms - now_ms)))
+        waiter = _Waiter(asyncio.get_running_loop().create_future(), now_ms + patience_ms)
+        self._waiters.append(waiter)
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.get_running_loop().create_task(self._ask_for_all())
+        try:
+            place = await waiter.place
+            if isinstance(place, Permit):
+                return place
+            await self._clock.sleep_ms(place.at_ms - self._clock.monotonic_ms())
+        except asyncio.CancelledError:
+            if waiter.place.done() and not waiter.place.cancelled():
+                self._pass_on(waiter.place.result())
+            raise
+        return place.permit
+
+    async def aclose(self) -> None:
+        """Ask for nothing any more."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
+        for waiter in self._still_waiting():
+            waiter.place.cancel()
+
+    async def _ask_for_all(self) -> None:
+        try:
+            while self._still_waiting():
+                await self._ask_once()
+        except Exception as failure:  # noqa: BLE001 - whoever waits gets it, in place of a permit
+            for waiter in self._still_waiting():
+                waiter.place.set_exception(failure)
+            self._waiters.clear()
+
+    async def _ask_once(self) -> None:
+        waiting = self._still_waiting()
+        patience_ms = max(0.0, max(waiter.until_ms for waiter in waiting) - self._clock.monotonic_ms())
+        places = await self._schedule.ask(self._lane, min(len(waiting), _MOST_AT_ONCE), longest_wait_ms=patience_ms)
+        now_ms = self._clock.monotonic_ms()
+        if places.granted:
+            self._hand_out(places, now_ms)
+        else:
+            self._send_away(places, now_ms)
+            if self._still_waiting():
+                self._closed_until_ms = now_ms + places.wait_ms
+                await self._clock.sleep_ms(places.wait_ms + self._spread_ms * self._random_share())
+
+    def _hand_out(self, places: Places, now_ms: float) -> None:
+        interval_us = int(places.interval_ms * 1000)
+        for number in range(places.granted):
+            place = _Place(
+                now_ms + places.wait_ms + number * places.interval_ms,
+                Permit(0, is_probe=places.stop == _PROBE, epoch=places.epoch),
+                places.end,
+                interval_us,
+                is_last=number == places.granted - 1,
+            )
+            self._pass_on(place)
+
+    def _pass_on(self, place: _Place | Permit) -> None:
+        """To the next who waits; a place that nobody wants goes back if it is the lease's last."""
+        if isinstance(place, Permit):
+            return
+        if self._still_waiting():
+            self._waiters.popleft().place.set_result(place)
+        elif place.is_last and not place.permit.is_probe:
+            self._schedule.give_back(place.end, place.interval_us)
+
+    def _send_away(self, places: Places, now_ms: float) -> None:
+        """Those whose patience the wait exceeds; with a stopped account all of them."""
+        waiting = self._still_waiting()
+        come_back_ms = places.wait_ms if places.stop else max(places.wait_ms, len(waiting) * places.interval_ms)
+        away = Permit(max(1, round(come_back_ms)), is_stopped=bool(places.stop))
+        for waiter in waiting:
+            if places.stop or now_ms + places.wait_ms >= waiter.until_ms:
+                waiter.place.set_result(away)
+
+    def _still_waiting(self) -> deque[_Waiter]:
+        self._waiters = deque(waiter for waiter in self._waiters if not waiter.place.done())
+        return self._waiters
