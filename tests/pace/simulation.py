@@ -5,6 +5,7 @@ Every worker is saturated with batch work and has checkouts that come at random.
 
 import heapq
 import itertools
+import math
 import random
 from collections import deque
 from collections.abc import Callable
@@ -61,7 +62,7 @@ class SlidingSecond:
 class Bucket:
     """A tenth of a second's calls at once, and so many in the long run."""
 
-    tokens: float = 0
+    tokens: float = math.inf
     filled_at: float = 0
 
     def allow(self, now: float, per_second: float) -> bool:

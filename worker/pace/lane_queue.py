@@ -63,7 +63,7 @@ class LaneQueue:
                 return place
             await self._clock.sleep_ms(place.at_ms - self._clock.monotonic_ms())
         except asyncio.CancelledError:
-            if waiter.place.done() and not waiter.place.cancelled():
+            if waiter.place.done() and not waiter.place.cancelled() and waiter.place.exception() is None:
                 self._pass_on(waiter.place.result())
             raise
         return place.permit

@@ -142,7 +142,7 @@ end
 local function place()
   local next_probe_at = redis.call('HGET', KEYS[2], 'next_probe_at')
   if next_probe_at then
-    local until_probe = tonumber(next_probe_at) * 1000 - now
+    local until_probe = math.max(tonumber(next_probe_at) * 1000, s.pause) - now
     stop = 1
     if until_probe > 0 then
       wait = until_probe
