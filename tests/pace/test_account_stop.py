@@ -7,6 +7,7 @@ from redis.asyncio import Redis
 
 from worker.clock import SystemClock
 from worker.domain.job import Lane
+from worker.domain.outcome import Outcome, Verdict
 from worker.pace.pace import Pace, ProbeRules
 
 CODE = "InvalidAccessKeyId.NotFound"
@@ -72,3 +73,16 @@ async def test_after_a_good_probe_all_go_on(redis: Redis) -> None:
     await pace.reopen_account()
     permit = await pace.permit(Lane.CHECKOUT, patience_ms=1_000)
     assert (permit.come_back_ms, permit.is_probe, permit.is_stopped) == (0, False, False)
+
+
+async def test_a_probe_waits_for_the_end_of_a_silence_that_the_provider_asked_for(redis: Redis) -> None:
+    pace = pace_of(redis)
+    permit = await pace.permit(Lane.CHECKOUT, patience_ms=1_000)
+    pace.report(permit, Outcome(Verdict.THROTTLED, "Throttling.User", retry_after_ms=5_000))
+    await pace.permit(Lane.CHECKOUT, patience_ms=0)  # tells of it
+    await pace.stop_account(CODE, by_probe=False)
+    await let_the_probe_be_due(redis)
+    permit = await pace.permit(Lane.CHECKOUT, patience_ms=1_000)
+    assert permit.is_stopped
+    assert not permit.is_probe
+    assert 4_000 < permit.come_back_ms <= 5_000
