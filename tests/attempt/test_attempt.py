@@ -1,3 +1,4 @@
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 
@@ -147,6 +148,17 @@ async def test_a_refused_request_fails_unsent_with_its_reason(bench: Bench) -> N
     read = await bench.read(job)
     assert (read.code, read.message, read.attempts) == ("request.invalid", "phone_no_a: must be a number", 0)
     assert bench.provider.nonces == []
+
+
+async def test_a_throttled_call_is_told_to_the_pace_and_cuts_the_rate(bench: Bench) -> None:
+    bench.provider = FakeProvider(THROTTLED)
+    job = await bench.opened()
+    assert await bench.attempt(job) == "waiting"
+    for _ in range(200):
+        if await bench.redis.hget("axn1:{pace:acc}:BindAxn:schedule", "cut_at") != "0":
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("no cut")
 
 
 async def test_a_wrong_request_fails_with_the_providers_words(bench: Bench) -> None:

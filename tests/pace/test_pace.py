@@ -11,6 +11,7 @@ from worker.clock import SystemClock
 from worker.domain.job import Lane
 from worker.domain.outcome import Outcome, Verdict
 from worker.pace.pace import Pace, account_of
+from worker.pace.permit import Permit
 
 DEPTH_MS = {Lane.CHECKOUT: 50, Lane.RENEWAL: 40, Lane.BATCH: 30}
 KEY = "axn1:{pace:acc}:BindAxn:schedule"
@@ -213,16 +214,38 @@ async def test_a_permit_that_is_not_used_comes_back(redis: Redis) -> None:
     assert await schedule_ahead_ms(redis) == pytest.approx(booked - 525, abs=100)
 
 
+class HeldClock(SystemClock):
+    """Lets nobody wake up."""
+
+    async def sleep_ms(self, delay_ms: float) -> None:
+        await asyncio.Event().wait()
+
+
 async def test_a_batch_permit_that_is_not_used_goes_to_the_next_who_waits(redis: Redis) -> None:
     await started(redis)
-    pace = pace_of(redis, per_second=5)
-    first, second, third = (asyncio.create_task(pace.permit(Lane.BATCH, patience_ms=5_000)) for _ in range(3))
-    assert (await first).come_back_ms == 0
-    second.cancel()
-    asked = asyncio.get_running_loop().time()
-    assert (await third).come_back_ms == 0
-    assert asyncio.get_running_loop().time() - asked < 0.3, "the second's place, not the third's"
-    assert second.cancelled()
+    pace = pace_of(redis, per_second=1_000, clock=HeldClock())
+    asking = [asyncio.create_task(pace.permit(Lane.BATCH, patience_ms=5_000)) for _ in range(60)]
+    await asyncio.wait(asking, timeout=0.2)
+    waiting = len(pace._queues[Lane.BATCH]._still_waiting())
+    assert 20 <= waiting < 40, "a lease is 30 ms"
+    asking[5].cancel()
+    await asyncio.wait([asking[5]], timeout=1)
+    assert len(pace._queues[Lane.BATCH]._still_waiting()) == waiting - 1
+    await pace.aclose()
+    for task in asking:
+        task.cancel()
+    await asyncio.gather(*asking, return_exceptions=True)
+
+
+async def test_the_last_batch_permit_of_a_lease_comes_back_unused(redis: Redis) -> None:
+    await started(redis)
+    pace = pace_of(redis, per_second=20, clock=HeldClock())
+    asking = asyncio.create_task(pace.permit(Lane.BATCH, patience_ms=5_000))
+    await asyncio.wait([asking], timeout=0.1)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    assert pace._schedule._unused_us == pytest.approx(52_500, abs=1)
+    await pace.aclose()
 
 
 THROTTLED = Outcome(Verdict.THROTTLED, "Throttling.User")
@@ -270,6 +293,17 @@ async def test_what_became_of_a_call_is_told_with_the_next_wish_or_soon(redis: R
     while await client.hget(KEY, "accepted_since") != "2":
         assert time.monotonic() < end, "flushed after 50 ms"
         await asyncio.sleep(0.01)
+
+
+async def test_telling_takes_no_place(redis: Redis) -> None:
+    await started(redis)
+    pace, client = pace_of(redis, per_second=20), cast("Any", redis)
+    pace.report(Permit(0), Outcome(Verdict.DONE, "OK"))
+    end = time.monotonic() + 2
+    while await client.hget(KEY, "accepted_since") != "1":
+        assert time.monotonic() < end
+        await asyncio.sleep(0.001)
+    assert await schedule_ahead_ms(redis) < 20, "a place is 52 ms"
 
 
 async def test_the_providers_own_delay_holds_every_worker(redis: Redis) -> None:
