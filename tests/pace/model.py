@@ -114,13 +114,15 @@ def curve(state: State, rules: Rules, since_cut_s: float) -> float:
     if not state.cut_at:
         return rules.ceiling
     beyond_s = since_cut_s - level_s(state)
-    grown = (beyond_s / SLOW_S) ** 3 + (max(0.0, beyond_s) / FAST_S) ** 9
+    slowly, fast = beyond_s / SLOW_S, max(0.0, beyond_s) / FAST_S
+    cube = fast * fast * fast
+    grown = slowly * slowly * slowly + cube * cube * cube
     return min(rules.ceiling, max(state.cut, state.wmax * (1 + grown)))
 
 
 def level_s(state: State) -> float:
     """How long after the cut the rate is back to where it was cut."""
-    return float(SLOW_S * (1 - state.cut / state.wmax) ** (1 / 3))
+    return math.floor(SLOW_S * (1 - state.cut / state.wmax) ** (1 / 3) * 1000 + 0.5) / 1000
 
 
 def without_idle_time(state: State, rules: Rules, now: float) -> State:
@@ -212,7 +214,7 @@ def placed(state: State, rules: Rules, call: Call, interval: float, now: float) 
     if state.pause > now:
         return state, 0, state.pause - now
     furthest = min(call.longest_wait, FURTHEST_US)
-    booked_wait = max(0.0, state.tat + interval - depth - now)
+    booked_wait = max(0.0, state.tat - now + interval - depth)
     if call.lane == 0:
         if booked_wait > furthest:
             return state, 0, booked_wait if booked_wait > call.longest_wait else booked_wait - FURTHEST_US
@@ -222,7 +224,7 @@ def placed(state: State, rules: Rules, call: Call, interval: float, now: float) 
 
 def placed_below(state: State, rules: Rules, call: Call, interval: float, now: float) -> tuple[State, int, float]:
     """The same for renewal and batch."""
-    booked_wait = max(0.0, state.tat + interval - max(rules.checkout_depth, interval) - now)
+    booked_wait = max(0.0, state.tat - now + interval - max(rules.checkout_depth, interval))
     furthest = min(call.longest_wait, FURTHEST_US + 2 * interval)
     lane_depth: float = rules.depth(call.lane)
     lead = rules.batch_depth / 6 + lane_depth - rules.batch_depth

@@ -54,13 +54,15 @@ end
 -- The rate: from the cut back to the level where calls were throttled, hesitating there, then on and faster.
 local rate = ceiling
 if s.cut_at ~= 0 then
-  local level_s = SLOW_S * (1 - s.cut / s.wmax) ^ (1 / 3)
+  -- Rounded, so that no platform's last binary digit decides.
+  local level_s = math.floor(SLOW_S * (1 - s.cut / s.wmax) ^ (1 / 3) * 1000 + 0.5) / 1000
   local since, idle = now - s.cut_at, now - math.max(s.tat, s.seen)
   -- A rate that nobody uses proves nothing: above the level only busy time counts.
   if idle > 0 and since > level_s * 1000000 then s.cut_at = now - math.max(level_s * 1000000, since - idle) end
   local beyond = (now - s.cut_at) / 1000000 - level_s
-  local slowly = beyond / SLOW_S
-  local grown = slowly * slowly * slowly + (math.max(0, beyond) / FAST_S) ^ 9
+  local slowly, fast = beyond / SLOW_S, math.max(0, beyond) / FAST_S
+  local cube = fast * fast * fast
+  local grown = slowly * slowly * slowly + cube * cube * cube
   rate = math.min(ceiling, math.max(s.cut, s.wmax * (1 + grown)))
 end
 
