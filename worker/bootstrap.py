@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from celery import Celery
 from redis.asyncio import Redis
@@ -33,7 +34,8 @@ from worker.ledger.durable import DurableOpening
 from worker.ledger.endings import Endings
 from worker.ledger.ledger import Ledger
 from worker.ledger.timetable import Timetable
-from worker.pace.pace import Pace, ProbeRules, account_of
+from worker.pace.pace import Pace, PaceKeys, account_of
+from worker.pace.rules import CircuitRules, PaceRules, ProbeRules, RetryBudget
 from worker.progress import Progress
 from worker.provider.client import ProviderClient
 from worker.provider.credentials import ChainCredentials, CredentialsSource, StaticCredentials, official_chain
@@ -264,24 +266,32 @@ def _paces(settings: Settings, producer: ProducerServices) -> Mapping[str, Pace]
 
 
 def _pace(settings: Settings, producer: ProducerServices, action: str, per_second: float) -> Pace:
-    pace = settings.pace
-    depth_ms: Mapping[Lane, int] = {
-        Lane.CHECKOUT: duration_ms(pace.checkout_depth),
-        Lane.RENEWAL: duration_ms(pace.renewal_depth),
-        Lane.BATCH: duration_ms(pace.batch_depth),
-    }
     return Pace(
         producer.redis,
-        account=account_of(settings.access_key_id),
-        action=action,
-        per_second=per_second,
-        depth_ms=depth_ms,
-        assured_share=pace.assured_share,
+        keys=PaceKeys(account_of(settings.access_key_id), action, urlsplit(settings.endpoint).netloc),
+        rules=_pace_rules(settings, per_second),
         clock=producer.clock,
+    )
+
+
+def _pace_rules(settings: Settings, per_second: float) -> PaceRules:
+    pace, circuit, retry = settings.pace, settings.circuit, settings.retry
+    return PaceRules(
+        per_second=per_second,
+        depth_us={
+            Lane.CHECKOUT: 1000 * duration_ms(pace.checkout_depth),
+            Lane.RENEWAL: 1000 * duration_ms(pace.renewal_depth),
+            Lane.BATCH: 1000 * duration_ms(pace.batch_depth),
+        },
+        assured_share=pace.assured_share,
         probes=ProbeRules(
             first_interval_ms=duration_ms(pace.probe_first),
             longest_interval_ms=duration_ms(pace.probe_longest),
             probe_ms=settings.lease_ms,
+        ),
+        retries=RetryBudget(retry.budget_per_second, retry.budget_share),
+        circuit=CircuitRules(
+            circuit.least, circuit.share, duration_ms(circuit.probe_first), duration_ms(circuit.probe_longest)
         ),
     )
 

@@ -79,12 +79,25 @@ class PaceSettings(BaseModel):
     )
 
 
+class CircuitSettings(BaseModel):
+    """When calls to the endpoint are held back because it does not answer, all workers together."""
+
+    least: PositiveInt = Field(10, description="calls without an answer, among the last 10 to 20 s, that it takes")
+    share: float = Field(0.5, gt=0, le=1, description="share of the calls without an answer that it takes")
+    probe_first: Duration = Field(timedelta(seconds=1), description="until the first probe; doubles with each in vain")
+    probe_longest: Duration = Field(timedelta(seconds=30), description="longest interval between those probes")
+
+
 class RetrySettings(BaseModel):
     """How failed attempts are tried again: full jitter below a growing bound."""
 
     base: Duration = Field(timedelta(milliseconds=200), description="first bound of the backoff")
     cap: Duration = Field(timedelta(seconds=20), description="last bound of the backoff")
     attempts: PositiveInt = Field(8, description="how often a job that certainly was not processed is tried again")
+    budget_per_second: PositiveFloat = Field(
+        10, description="calls that failed before, sent again per second by all workers in any case"
+    )
+    budget_share: float = Field(0.2, ge=0, le=10, description="and so many more for each call that was processed")
     slow_base: Duration = Field(
         timedelta(seconds=5), description="first bound where no number is free or the account is refused"
     )
@@ -218,6 +231,7 @@ class Settings(BaseSettings):
     )
 
     pace: PaceSettings = PaceSettings()
+    circuit: CircuitSettings = CircuitSettings()
     retry: RetrySettings = RetrySettings()
     doubt: DoubtSettings = DoubtSettings()
 

@@ -19,7 +19,8 @@ from worker.domain.job import DoubtProbe, Job, Lane
 from worker.domain.outcome import Outcome, Verdict
 from worker.ledger.binding_queue import BindingQueue
 from worker.ledger.records import CallbackClaim, Claim, NewJob, Settlement
-from worker.pace.pace import Pace
+from worker.pace.pace import Pace, PaceKeys
+from worker.pace.rules import PaceRules
 from worker.progress import Progress
 
 LEASE_MS = 30_000
@@ -115,10 +116,8 @@ class Bench:
     def _pace(self, action: str) -> Pace:
         return Pace(
             self.redis,
-            account="acc",
-            action=action,
-            per_second=self.per_second,
-            depth_ms={Lane.CHECKOUT: 50, Lane.BATCH: 30},
+            keys=PaceKeys("acc", action, "endpoint"),
+            rules=PaceRules(self.per_second, {Lane.CHECKOUT: 50_000, Lane.BATCH: 30_000}),
             clock=self.clock,
         )
 

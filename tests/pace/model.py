@@ -20,18 +20,39 @@ LEAST_AGAIN = 0.95
 FURTHEST_US = 2_000_000
 IDLE_US = 2_000_000
 LONGEST_PAUSE_US = 60_000_000
+RETRIES_SAVED_S = 2
+PAUSED_AGAIN_US = 1_000_000
+CIRCUIT_SPAN_MS = 10_000
+CIRCUIT_RAMP_MS = 5_000
+CIRCUIT_RAMP_FROM = 0.1
+RATE, BY_ACCOUNT, BY_CIRCUIT, BY_OPERATOR, BY_BUDGET = range(5)
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a worker passes with every call: rates per second, depths in us."""
+    """What a worker passes with every call: rates per second, depths in us; and what the operator has ordered."""
 
-    ceiling: float
-    floor: float
-    checkout_depth: int
-    renewal_depth: int
-    batch_depth: int
-    assured_share: float
+    per_second: float
+    checkout_depth: int = 50_000
+    renewal_depth: int = 40_000
+    batch_depth: int = 30_000
+    assured_share: float = 0.05
+    probe_ms: int = 30_000
+    retries_per_second: float = 10
+    retry_share: float = 0.2
+    circuit_least: int = 10
+    circuit_share: float = 0.5
+    circuit_first_ms: int = 1_000
+    circuit_longest_ms: int = 30_000
+    paused: frozenset[int] = frozenset()
+
+    @property
+    def ceiling(self) -> float:
+        return self.per_second / (1 + self.checkout_depth / 1e6)
+
+    @property
+    def floor(self) -> float:
+        return min(1.0, self.ceiling / 2)
 
     def depth(self, lane: int) -> int:
         return (self.checkout_depth, self.renewal_depth, self.batch_depth)[lane]
@@ -57,6 +78,31 @@ class State:
     assured_1: float = 0
     assured_2: float = 0
     pause: float = 0
+    retry_tokens: float = 0
+    retry_at: float = 0
+    rate: float = 0
+    minute: float = 0
+    sent: float = 0
+    throttled: float = 0
+    unwell: float = 0
+    sent_before: float = 0
+    throttled_before: float = 0
+    unwell_before: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Circuit:
+    """What is known of an endpoint; instants in ms. `next_probe_at` is 0 while it is closed."""
+
+    ok: float = 0
+    bad: float = 0
+    ok_before: float = 0
+    bad_before: float = 0
+    at: float = 0
+    opened_at: float = 0
+    next_probe_at: float = 0
+    fails: float = 0
+    closed_at: float = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +120,9 @@ class Call:
     known_tat: float = 0
     back_end: float = 0
     back_us: float = 0
+    is_retry: bool = False
+    unwell: int = 0
+    circuit_probe: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +135,16 @@ class Reply:
     epoch: int
     born: float
     tat: float
+    reason: int = RATE
+    probes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the script keeps: the schedule and the endpoint's circuit."""
+
+    state: State = State()
+    circuit: Circuit = Circuit()
 
 
 def begun(state: State, rules: Rules, now: float) -> State:
@@ -93,7 +152,10 @@ def begun(state: State, rules: Rules, now: float) -> State:
     interval = 1e6 / rules.ceiling
     depth = max(rules.checkout_depth, interval)
     if not state.born:
-        return State(born=now, seen=now, epoch=int(now), tat=now + depth - interval, count_at=now)
+        return State(
+            born=now, seen=now, epoch=int(now), tat=now + depth - interval, count_at=now,
+            retry_tokens=rules.retries_per_second, retry_at=now,
+        )  # fmt: skip
     if now < state.seen:
         ahead = state.seen - now
         state = replace(
@@ -105,8 +167,74 @@ def begun(state: State, rules: Rules, now: float) -> State:
             assured_1=state.assured_1 - ahead,
             assured_2=state.assured_2 - ahead,
             pause=state.pause - ahead,
+            retry_at=state.retry_at - ahead,
         )
     return state
+
+
+def judged(circuit: Circuit, rules: Rules, call: Call, now_ms: float) -> Circuit:
+    """The circuit after what the call tells of answers."""
+    answered = call.ok + call.throttled
+    if answered + call.unwell:
+        circuit = answers_counted(circuit, rules, answered, call.unwell, now_ms)
+    if circuit.next_probe_at and call.circuit_probe == 1:
+        return Circuit(closed_at=now_ms, at=now_ms)
+    if circuit.next_probe_at and call.circuit_probe == 2:
+        fails = circuit.fails + 1
+        interval = min(float(rules.circuit_longest_ms), rules.circuit_first_ms * 2.0 ** min(fails - 1, 30))
+        return replace(circuit, fails=fails, next_probe_at=now_ms + interval)
+    return circuit
+
+
+def answers_counted(circuit: Circuit, rules: Rules, answered: int, unwell: int, now_ms: float) -> Circuit:
+    span = now_ms - circuit.at
+    if span < 0 or span >= 2 * CIRCUIT_SPAN_MS:
+        circuit = replace(circuit, ok=0, bad=0, ok_before=0, bad_before=0, at=now_ms)
+    elif span >= CIRCUIT_SPAN_MS:
+        circuit = replace(circuit, ok=0, bad=0, ok_before=circuit.ok, bad_before=circuit.bad, at=now_ms)
+    circuit = replace(circuit, ok=circuit.ok + answered, bad=circuit.bad + unwell)
+    bad = circuit.bad + circuit.bad_before
+    is_bad = bad >= rules.circuit_least and bad >= rules.circuit_share * (bad + circuit.ok + circuit.ok_before)
+    if is_bad and unwell and not circuit.next_probe_at:
+        return replace(circuit, opened_at=now_ms, fails=1, next_probe_at=now_ms + rules.circuit_first_ms, closed_at=0)
+    return circuit
+
+
+def ramped(rate: float, circuit: Circuit, rules: Rules, now_ms: float) -> float:
+    """The rate soon after an endpoint has come back."""
+    if not circuit.closed_at:
+        return rate
+    back = max(0.0, min(1.0, (now_ms - circuit.closed_at) / CIRCUIT_RAMP_MS))
+    return max(min(rate, rules.floor), rate * (CIRCUIT_RAMP_FROM + (1 - CIRCUIT_RAMP_FROM) * back))
+
+
+def with_retries_due(state: State, rules: Rules, rate: float, ok: int, now: float) -> State:
+    saved = RETRIES_SAVED_S * (rules.retries_per_second + rules.retry_share * rate)
+    due = rules.retries_per_second * max(0.0, now - state.retry_at) / 1e6
+    return replace(state, retry_tokens=min(saved, state.retry_tokens + due + rules.retry_share * ok), retry_at=now)
+
+
+def tallied(state: State, call: Call, granted: int, now: float) -> State:
+    """What happened in this minute and the one before."""
+    minute = now // 60e6
+    if minute != state.minute:
+        follows = minute == state.minute + 1
+        state = replace(
+            state,
+            minute=minute,
+            sent_before=state.sent if follows else 0,
+            throttled_before=state.throttled if follows else 0,
+            unwell_before=state.unwell if follows else 0,
+            sent=0,
+            throttled=0,
+            unwell=0,
+        )
+    return replace(
+        state,
+        sent=state.sent + granted,
+        throttled=state.throttled + call.throttled,
+        unwell=state.unwell + call.unwell,
+    )
 
 
 def curve(state: State, rules: Rules, since_cut_s: float) -> float:
@@ -122,7 +250,8 @@ def curve(state: State, rules: Rules, since_cut_s: float) -> float:
 
 def level_s(state: State) -> float:
     """How long after the cut the rate is back to where it was cut."""
-    return math.floor(SLOW_S * (1 - state.cut / state.wmax) ** (1 / 3) * 1000 + 0.5) / 1000
+    to_level_s: float = SLOW_S * (1 - state.cut / state.wmax) ** (1 / 3)
+    return math.floor(to_level_s * 1000 + 0.5) / 1000
 
 
 def without_idle_time(state: State, rules: Rules, now: float) -> State:
@@ -176,9 +305,10 @@ def after_throttling(state: State, rules: Rules, rate: float, now: float) -> Sta
     )
 
 
-def acquire(before: State, rules: Rules, call: Call, now: float) -> tuple[State, Reply]:
+def acquire(before: World, rules: Rules, call: Call, now: float) -> tuple[World, Reply]:
     """What the script does, but for the account's stop."""
-    state = without_idle_time(begun(before, rules, now), rules, now)
+    circuit = judged(before.circuit, rules, call, now / 1000)
+    state = without_idle_time(begun(before.state, rules, now), rules, now)
     rate = curve(state, rules, (now - state.cut_at) / 1e6)
     state = counted(state, rate, call, now)
     fresh_cut = not state.cut_at or now - state.cut_at > REFRACTORY_US
@@ -187,11 +317,44 @@ def acquire(before: State, rules: Rules, call: Call, now: float) -> tuple[State,
         rate = state.cut
     if call.pause_us:
         state = replace(state, pause=max(state.pause, now + min(call.pause_us, LONGEST_PAUSE_US)))
+    rate = ramped(rate, circuit, rules, now / 1000)
+    state = with_retries_due(state, rules, rate, call.ok, now)
     interval = 1e6 / rate
-    state = scheduled(state, rules, call, interval, now=now, is_new=not before.born)
-    state, granted, wait = placed(state, rules, call, interval, now) if call.wanted else (state, 0, 0.0)
-    state = replace(state, seen=now)
-    return state, Reply(granted, math.ceil(wait), interval, state.epoch, state.born, state.tat)
+    state = scheduled(state, rules, call, interval, now=now, is_new=not before.state.born)
+    world, reply = World(state, circuit), Reply(0, 0, interval, state.epoch, state.born, state.tat)
+    if call.wanted:
+        world, reply = wished(world, rules, call, interval, now)
+    state = tallied(replace(world.state, seen=now, rate=rate), call, reply.granted, now)
+    return replace(world, state=state), reply
+
+
+def wished(world: World, rules: Rules, call: Call, interval: float, now: float) -> tuple[World, Reply]:
+    """The wish for places, as far as anything but the rate may refuse it."""
+    state, circuit = world.state, world.circuit
+
+    def reply(state: State, granted: int, wait: float, reason: int = RATE, probes: int = 0) -> Reply:
+        return Reply(granted, math.ceil(wait), interval, state.epoch, state.born, state.tat, reason, probes)
+
+    if call.lane in rules.paused:
+        return world, reply(state, 0, PAUSED_AGAIN_US, BY_OPERATOR)
+    if circuit.next_probe_at:
+        until_probe = max(circuit.next_probe_at * 1000, state.pause) - now
+        if until_probe > 0:
+            return world, reply(state, 0, until_probe, BY_CIRCUIT)
+        wait = max(0.0, state.tat - now + interval - max(rules.checkout_depth, interval))
+        state = replace(state, tat=math.ceil(state.tat + interval))
+        return World(state, replace(circuit, next_probe_at=now / 1000 + rules.probe_ms)), reply(state, 1, wait, 0, 2)
+    if state.pause > now:
+        return world, reply(state, 0, state.pause - now)
+    if call.is_retry:
+        most = min(call.wanted, math.floor(state.retry_tokens))
+        if most < 1:
+            return world, reply(state, 0, (1 - state.retry_tokens) * 1e6 / rules.retries_per_second, BY_BUDGET)
+        call = replace(call, wanted=most)
+    state, granted, wait = placed(state, rules, call, interval, now)
+    if call.is_retry:
+        state = replace(state, retry_tokens=state.retry_tokens - granted)
+    return World(state, circuit), reply(state, granted, wait)
 
 
 def scheduled(state: State, rules: Rules, call: Call, interval: float, *, now: float, is_new: bool) -> State:
@@ -211,8 +374,6 @@ def scheduled(state: State, rules: Rules, call: Call, interval: float, *, now: f
 def placed(state: State, rules: Rules, call: Call, interval: float, now: float) -> tuple[State, int, float]:
     """Places for one lane: the state with them, how many, us until the first (or until it is worth asking again)."""
     depth = max(rules.checkout_depth, interval)
-    if state.pause > now:
-        return state, 0, state.pause - now
     furthest = min(call.longest_wait, FURTHEST_US)
     booked_wait = max(0.0, state.tat - now + interval - depth)
     if call.lane == 0:

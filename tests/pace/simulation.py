@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from tests.pace.model import Call, Reply, Rules, State, acquire
+from tests.pace.model import Call, Reply, Rules, World, acquire
 
 _START_US = 1_000_000_000_000_000
 _FLUSH_S = 0.05
@@ -126,7 +126,7 @@ class Simulation:
         self._events: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
         self._order = itertools.count()
         self._workers = [Worker() for _ in range(workers)]
-        self.state = State()
+        self.world = World()
         self.seen = Seen()
 
     def run(self, seconds: float) -> Seen:
@@ -139,7 +139,7 @@ class Simulation:
             if now > seconds:
                 break
             happen(now, *arguments)
-        self.seen.cuts = self.state.epoch - int(self.state.born)
+        self.seen.cuts = self.world.state.epoch - int(self.world.state.born)
         return self.seen
 
     def _at(self, when: float, happen: Callable[..., None], *arguments: object) -> None:
@@ -155,7 +155,7 @@ class Simulation:
             born=worker.born, known_tat=worker.tat,
         )  # fmt: skip
         worker.ok = worker.throttled = 0
-        self.state, reply = acquire(self.state, self._rules, call, _START_US + now * 1e6)
+        self.world, reply = acquire(self.world, self._rules, call, _START_US + now * 1e6)
         worker.born, worker.tat = reply.born, reply.tat
         self.seen.rates.append((now, 1e6 / reply.interval))
         self.seen.calls += 1

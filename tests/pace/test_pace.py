@@ -10,8 +10,9 @@ from tests.ledger.support import now_ms
 from worker.clock import SystemClock
 from worker.domain.job import Lane
 from worker.domain.outcome import Outcome, Verdict
-from worker.pace.pace import Pace, account_of
+from worker.pace.pace import Pace, PaceKeys, account_of
 from worker.pace.permit import Permit
+from worker.pace.rules import PaceRules
 
 DEPTH_MS = {Lane.CHECKOUT: 50, Lane.RENEWAL: 40, Lane.BATCH: 30}
 KEY = "axn1:{pace:acc}:BindAxn:schedule"
@@ -34,10 +35,8 @@ class PatientClock(SystemClock):
 def pace_of(redis: Redis, *, per_second: float = 200, clock: SystemClock | None = None) -> Pace:
     return Pace(
         redis,
-        account="acc",
-        action="BindAxn",
-        per_second=per_second,
-        depth_ms=DEPTH_MS,
+        keys=PaceKeys("acc", "BindAxn", "endpoint"),
+        rules=PaceRules(per_second, {lane: 1_000 * depth_ms for lane, depth_ms in DEPTH_MS.items()}),
         clock=clock or SystemClock(),
     )
 
@@ -226,11 +225,11 @@ async def test_a_batch_permit_that_is_not_used_goes_to_the_next_who_waits(redis:
     pace = pace_of(redis, per_second=1_000, clock=HeldClock())
     asking = [asyncio.create_task(pace.permit(Lane.BATCH, patience_ms=5_000)) for _ in range(60)]
     await asyncio.wait(asking, timeout=0.2)
-    waiting = len(pace._queues[Lane.BATCH]._still_waiting())
+    waiting = len(pace._queues[Lane.BATCH, False]._still_waiting())
     assert 20 <= waiting < 40, "a lease is 30 ms"
     asking[5].cancel()
     await asyncio.wait([asking[5]], timeout=1)
-    assert len(pace._queues[Lane.BATCH]._still_waiting()) == waiting - 1
+    assert len(pace._queues[Lane.BATCH, False]._still_waiting()) == waiting - 1
     await pace.aclose()
     for task in asking:
         task.cancel()
@@ -254,7 +253,7 @@ THROTTLED = Outcome(Verdict.THROTTLED, "Throttling.User")
 async def rate_of(redis: Redis) -> tuple[int, float]:
     client: Any = redis
     epoch, cut = await client.hmget(KEY, "epoch", "cut")
-    return int(epoch), float(cut)
+    return int(epoch), float(cut or 0)
 
 
 async def test_throttled_calls_of_several_workers_cut_once_and_all_learn_of_it(redis: Redis) -> None:
@@ -278,7 +277,8 @@ async def test_calls_that_may_not_have_arrived_tell_nothing_of_the_rate(redis: R
     pace.report(await pace.permit(Lane.CHECKOUT, patience_ms=100), Outcome(verdict, "x"))
     await pace.permit(Lane.CHECKOUT, patience_ms=100)
     client: Any = redis
-    assert await client.hmget(KEY, "accepted_since", "refused_since") == ["0", "0"]
+    assert await client.hmget(KEY, "accepted_since", "refused_since") == [None, None]
+    assert await client.hget(KEY, "unwell") == ("1" if verdict is Verdict.AMBIGUOUS else None)
 
 
 async def test_what_became_of_a_call_is_told_with_the_next_wish_or_soon(redis: Redis) -> None:

@@ -11,12 +11,6 @@ KINDS = [CalendarSecond, SlidingSecond, Bucket]
 SETTLING_S = 10
 
 
-def rules_of(per_second: float) -> Rules:
-    """The settings' defaults."""
-    ceiling = per_second / 1.05
-    return Rules(ceiling, min(1.0, ceiling / 2), 50_000, 40_000, 30_000, 0.05)
-
-
 def p99(waits: list[float]) -> float:
     return sorted(waits)[int(0.99 * len(waits))]
 
@@ -42,7 +36,7 @@ def test_a_limit_that_halves_and_doubles_is_found_and_used(
 
     accepted = throttled = 0
     for seed in seeds:
-        run = Simulation(rules_of(5_000), kind(), per_second, lambda now: per_second(now) / 10, seed=seed)
+        run = Simulation(Rules(5_000), kind(), per_second, lambda now: per_second(now) / 10, seed=seed)
         used, refused = counted(run.run(3 * phase_s), phase_s)
         accepted, throttled = accepted + len(used), throttled + len(refused)
     possible = 2.5 * limit * (phase_s - SETTLING_S) * len(seeds)
@@ -54,7 +48,7 @@ def test_a_limit_that_halves_and_doubles_is_found_and_used(
 @pytest.mark.parametrize("limit", [20, 200, 2_000])
 def test_a_limit_that_is_configured_is_used_and_never_exceeded(kind: Callable[[], Limit], limit: int) -> None:
     seconds = {20: 60, 200: 20, 2_000: 5}[limit]
-    seen = Simulation(rules_of(limit), kind(), lambda _: limit, lambda _: limit / 10).run(seconds)
+    seen = Simulation(Rules(limit), kind(), lambda _: limit, lambda _: limit / 10).run(seconds)
     assert seen.throttled == []
     used = [now for now in seen.accepted if now >= 1]
     assert len(used) / (limit * (seconds - 1)) >= 0.95
@@ -66,14 +60,12 @@ def test_a_checkout_hardly_waits_while_batch_wants_more_than_all(
     limit: int, longest_s: float, share_of_checkout: float
 ) -> None:
     seconds = 4_000 / limit
-    seen = Simulation(rules_of(limit), SlidingSecond(), lambda _: limit, lambda _: limit * share_of_checkout).run(
-        seconds
-    )
+    seen = Simulation(Rules(limit), SlidingSecond(), lambda _: limit, lambda _: limit * share_of_checkout).run(seconds)
     waits = [wait for wished_at, wait in seen.waits if wished_at >= 1]
     assert len(waits) >= 50
     assert p99(waits) < longest_s
 
 
 def test_permits_for_batch_cost_less_than_a_call_each() -> None:
-    seen = Simulation(rules_of(2_000), SlidingSecond(), lambda _: 2_000, lambda _: 1).run(4)
+    seen = Simulation(Rules(2_000), SlidingSecond(), lambda _: 2_000, lambda _: 1).run(4)
     assert seen.calls / len(seen.sent) < 0.5

@@ -235,9 +235,9 @@ class Attempts:
     async def _send(self, lease: Lease, nonce: str) -> Outcome | Settlement:
         """Send the attempt, once there is a permit and the lease surely outlasts it; else why it was not sent."""
         claim, action = lease.claim, ACTIONS[lease.claim.kind]
-        permit = await self.provider.permit(action, claim.lane)
+        permit = await self.provider.permit(action, claim.lane, is_retry=claim.was_sent_in_vain)
         if permit.come_back_ms:
-            return unsent_wait(claim, permit.come_back_ms, "account.stopped" if permit.is_stopped else "pace.busy")
+            return unsent_wait(claim, permit.come_back_ms, permit.refusal.code)
         if not await self.leases.covers(lease, self.rules.attempt_timeout_ms):
             return unsent_wait(claim, 0, "lease.lost")
         reached(

@@ -36,9 +36,9 @@ class PacedProvider:
     paces: Mapping[str, Pace]
     patience_ms: int
 
-    async def permit(self, action: str, lane: Lane) -> Permit:
+    async def permit(self, action: str, lane: Lane, *, is_retry: bool = False) -> Permit:
         """A permit to send this action once, or when to come back."""
-        return await self.paces[action].permit(lane, patience_ms=self.patience_ms)
+        return await self.paces[action].permit(lane, patience_ms=self.patience_ms, is_retry=is_retry)
 
     async def send(self, action: str, parameters: Mapping[str, str], *, nonce: str, permit: Permit) -> Outcome:
         """Use a permit."""
@@ -85,6 +85,5 @@ class LaneCaller:
         """
         permit = await self.paced.permit(action, self.lane)
         if permit.come_back_ms:
-            code = "account.stopped" if permit.is_stopped else "pace.busy"
-            return Outcome(Verdict.THROTTLED, code, retry_after_ms=permit.come_back_ms)
+            return Outcome(Verdict.THROTTLED, permit.refusal.code, retry_after_ms=permit.come_back_ms)
         return await self.paced.send(action, parameters, nonce=nonce, permit=permit)

@@ -118,6 +118,11 @@ class Claim:
     code: str = ""
     message: str = ""
 
+    @property
+    def was_sent_in_vain(self) -> bool:
+        """Whether it was tried before and failed, or nobody knows; being throttled is no failure."""
+        return self.retries > 0 or self.is_probe or self.had_doubt
+
 
 class AttemptKnowledge(StrEnum):
     """What is known of the attempt when its claim is settled."""

@@ -1,4 +1,7 @@
-"""One lane's line in one process: whoever waits for a permit, and the one who asks for all of them."""
+"""One lane's line in one process: whoever waits for a permit, and the one who asks for all of them.
+
+Calls that were tried before stand in a line of their own: they cost the retry budget.
+"""
 
 import asyncio
 from collections import deque
@@ -6,11 +9,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from worker.domain.job import Lane
-from worker.pace.permit import Permit
+from worker.pace.permit import Permit, Refusal
 from worker.pace.schedule import Places, Schedule
 
 _MOST_AT_ONCE = 128
-_PROBE = 2
+_LEAST_SPREAD_MS, _MOST_SPREAD_MS = 1_000, 5_000
+
+
+def refused(refusal: Refusal, wait_ms: float, random_share: float) -> Permit:
+    """No permit, and when to come back; not all at once where many were sent away for the same reason."""
+    spread_ms = 0.0 if refusal is Refusal.RATE else min(max(wait_ms, _LEAST_SPREAD_MS), _MOST_SPREAD_MS)
+    return Permit(max(1, round(wait_ms + spread_ms * random_share)), refusal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +43,24 @@ class LaneQueue:
     """Permits for one lane, taken from the schedule by the quantum, handed out in the order of asking.
 
     Args:
+        are_retries: whether its calls were tried before.
         spread_ms: those who wait ask again within so many ms of the moment, so that processes do not ask together.
         random_share: a number in [0, 1).
     """
 
-    def __init__(self, schedule: Schedule, lane: Lane, *, spread_ms: float, random_share: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        schedule: Schedule,
+        lane: Lane,
+        *,
+        spread_ms: float,
+        random_share: Callable[[], float],
+        are_retries: bool = False,
+    ) -> None:
         self._schedule = schedule
         self._clock = schedule.clock
         self._lane = lane
+        self._are_retries = are_retries
         self._spread_ms = spread_ms
         self._random_share = random_share
         self._waiters: deque[_Waiter] = deque()
@@ -68,6 +87,11 @@ class LaneQueue:
             raise
         return place.permit
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for a place."""
+        return len(self._still_waiting())
+
     async def aclose(self) -> None:
         """Ask for nothing any more."""
         if self._asking is not None:
@@ -88,7 +112,12 @@ class LaneQueue:
     async def _ask_once(self) -> None:
         waiting = self._still_waiting()
         patience_ms = max(0.0, max(waiter.until_ms for waiter in waiting) - self._clock.monotonic_ms())
-        places = await self._schedule.ask(self._lane, min(len(waiting), _MOST_AT_ONCE), longest_wait_ms=patience_ms)
+        places = await self._schedule.ask(
+            self._lane,
+            min(len(waiting), _MOST_AT_ONCE),
+            longest_wait_ms=patience_ms,
+            are_retries=self._are_retries,
+        )
         now_ms = self._clock.monotonic_ms()
         if places.granted:
             self._hand_out(places, now_ms)
@@ -103,7 +132,7 @@ class LaneQueue:
         for number in range(places.granted):
             place = _Place(
                 now_ms + places.wait_ms + number * places.interval_ms,
-                Permit(0, is_probe=places.stop == _PROBE, epoch=places.epoch),
+                places.permit,
                 places.end,
                 interval_us,
                 is_last=number == places.granted - 1,
@@ -116,17 +145,17 @@ class LaneQueue:
             return
         if self._still_waiting():
             self._waiters.popleft().place.set_result(place)
-        elif place.is_last and not place.permit.is_probe:
+        elif place.is_last and not (place.permit.is_probe or place.permit.is_circuit_probe):
             self._schedule.give_back(place.end, place.interval_us)
 
     def _send_away(self, places: Places, now_ms: float) -> None:
-        """Those whose patience the wait exceeds; with a stopped account all of them."""
+        """Those whose patience the wait exceeds; all of them where more than the rate is in the way."""
         waiting = self._still_waiting()
-        come_back_ms = places.wait_ms if places.stop else max(places.wait_ms, len(waiting) * places.interval_ms)
-        away = Permit(max(1, round(come_back_ms)), is_stopped=bool(places.stop))
+        is_rate = places.refusal is Refusal.RATE
+        come_back_ms = max(places.wait_ms, len(waiting) * places.interval_ms) if is_rate else places.wait_ms
         for waiter in waiting:
-            if places.stop or now_ms + places.wait_ms >= waiter.until_ms:
-                waiter.place.set_result(away)
+            if not is_rate or now_ms + places.wait_ms >= waiter.until_ms:
+                waiter.place.set_result(refused(places.refusal, come_back_ms, self._random_share()))
 
     def _still_waiting(self) -> deque[_Waiter]:
         self._waiters = deque(waiter for waiter in self._waiters if not waiter.place.done())

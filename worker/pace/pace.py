@@ -9,7 +9,7 @@ The rate follows the provider: it is cut once for each time that calls are throt
 import asyncio
 import hashlib
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
@@ -17,14 +17,15 @@ from redis.asyncio import Redis
 from worker.clock import Clock
 from worker.domain.job import Lane
 from worker.domain.outcome import Outcome, Verdict
-from worker.pace.lane_queue import LaneQueue
-from worker.pace.permit import Permit
-from worker.pace.schedule import PaceRules, Places, Schedule
+from worker.pace.lane_queue import LaneQueue, refused
+from worker.pace.permit import Permit, Refusal
+from worker.pace.rules import PaceRules
+from worker.pace.schedule import Places, Schedule
 from worker.redis_scripts import load_script
 
-_PROBE = 2
 _STOP_FORGOTTEN_MS = 86_400_000
-_TELLS_NOTHING_OF_THE_RATE = (Verdict.AMBIGUOUS, Verdict.NOT_PROCESSED)
+_HTTP_SERVER_ERRORS = range(500, 600)
+_ENDPOINTS_OWN_FAILURES = ("transport.", "isp.")
 
 
 def account_of(access_key_id: str) -> str:
@@ -32,22 +33,48 @@ def account_of(access_key_id: str) -> str:
     return hashlib.sha256(access_key_id.encode()).hexdigest()[:12]
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeRules:
-    """How a stopped account is probed, in ms: the first interval, doubling up to the longest, and one probe's time."""
+def is_unwell(outcome: Outcome) -> bool:
+    """Whether an endpoint did not answer, or with a failure of its own: what opens its circuit."""
+    return (
+        outcome.verdict is Verdict.AMBIGUOUS
+        or outcome.http_status in _HTTP_SERVER_ERRORS
+        or outcome.code.startswith(_ENDPOINTS_OWN_FAILURES)
+    )
 
-    first_interval_ms: int = 5_000
-    longest_interval_ms: int = 300_000
-    probe_ms: int = 30_000
+
+@dataclass(frozen=True, slots=True)
+class PaceKeys:
+    """The names in Redis of what one action's pace is made of, all in one slot."""
+
+    account: str
+    action: str
+    endpoint: str
+
+    @property
+    def stop(self) -> str:
+        """The stop of the account, for all its actions."""
+        return f"axn1:{{pace:{self.account}}}:stop"
+
+    @property
+    def all(self) -> list[str]:
+        """In `acquire.lua`'s order."""
+        start = f"axn1:{{pace:{self.account}}}"
+        of_action = f"{start}:{self.action}"
+        return [
+            f"{of_action}:schedule",
+            self.stop,
+            f"{start}:circuit:{self.endpoint}",
+            f"{of_action}:orders",
+            f"{of_action}:waiting",
+        ]
 
 
 class Pace:
     """Permits to call one action of one account.
 
     Args:
-        per_second: the most calls in any second, over all workers; the provider may turn out to allow fewer.
-        depth_ms: per lane, how far ahead of the schedule it may run. Checkout's is the burst.
-        assured_share: the share of the rate that each lane below checkout gets in any case.
+        keys: names the account, the action and the endpoint.
+        rules: the rate and what holds calls back.
         random_share: a number in [0, 1), so that those who wait do not come back together.
     """
 
@@ -55,63 +82,82 @@ class Pace:
         self,
         redis: Redis,
         *,
-        account: str,
-        action: str,
-        per_second: float,
-        depth_ms: Mapping[Lane, int],
+        keys: PaceKeys,
+        rules: PaceRules,
         clock: Clock,
-        assured_share: float = 0.05,
-        probes: ProbeRules = ProbeRules(),
         random_share: Callable[[], float] = random.random,
     ) -> None:
         self._redis = redis
         self._stop = load_script(redis, "worker.pace", "stop")
-        self._stop_key = f"axn1:{{pace:{account}}}:stop"
-        self._probes = probes
-        depth_us = {lane: depth * 1000 for lane, depth in depth_ms.items()}
-        rules = PaceRules(per_second, depth_us, assured_share, probes.probe_ms)
-        keys = [f"axn1:{{pace:{account}}}:{action}:schedule", self._stop_key]
-        self._schedule = Schedule(redis, keys, rules, clock)
-        spread_ms = depth_ms[Lane.BATCH] / 6
+        self._stop_key = keys.stop
+        self._probes = rules.probes
+        self._schedule = Schedule(redis, keys.all, rules, clock, self._waiting)
+        spread_ms = rules.depth_us[Lane.BATCH] / 6_000
         self._queues = {
-            lane: LaneQueue(self._schedule, lane, spread_ms=spread_ms, random_share=random_share)
-            for lane in depth_ms
+            (lane, are_retries): LaneQueue(
+                self._schedule, lane, spread_ms=spread_ms, random_share=random_share, are_retries=are_retries
+            )
+            for lane in rules.depth_us
             if lane is not Lane.CHECKOUT
+            for are_retries in (False, True)
         }
         self._clock = clock
         self._random_share = random_share
+        self._checkouts_waiting = 0
 
-    async def permit(self, lane: Lane, *, patience_ms: int) -> Permit:
-        """Wait until this lane may send one call, unless that would take longer than patience_ms."""
+    async def permit(self, lane: Lane, *, patience_ms: int, is_retry: bool = False) -> Permit:
+        """Wait until this lane may send one call, unless that would take longer than patience_ms.
+
+        Args:
+            lane: whose turn.
+            patience_ms: the longest wait.
+            is_retry: the call was tried before and not answered well, so that it costs the retry budget.
+        """
         if lane is not Lane.CHECKOUT:
             # One asks for the whole process: hundreds asking every few milliseconds would only load Redis.
-            return await self._queues[lane].permit(patience_ms=patience_ms)
+            return await self._queues[lane, is_retry].permit(patience_ms=patience_ms)
+        self._checkouts_waiting += 1
+        try:
+            return await self._permit_for_checkout(patience_ms, is_retry=is_retry)
+        finally:
+            self._checkouts_waiting -= 1
+
+    async def _permit_for_checkout(self, patience_ms: int, *, is_retry: bool) -> Permit:
         waited_from_ms = self._clock.monotonic_ms()
         while True:
             left_ms = patience_ms - (self._clock.monotonic_ms() - waited_from_ms)
-            places = await self._schedule.ask(lane, 1, longest_wait_ms=max(left_ms, 0))
+            places = await self._schedule.ask(Lane.CHECKOUT, 1, longest_wait_ms=max(left_ms, 0), are_retries=is_retry)
             if places.granted:
                 return await self._booked(places)
-            if places.wait_ms >= left_ms or places.stop:
-                return Permit(max(1, round(places.wait_ms)), is_stopped=bool(places.stop))
+            if places.wait_ms >= left_ms or places.refusal is not Refusal.RATE:
+                return refused(places.refusal, places.wait_ms, self._random_share())
             await self._clock.sleep_ms(places.wait_ms * (1 + self._random_share() / 2))
 
     async def _booked(self, places: Places) -> Permit:
-        is_probe = places.stop == _PROBE
         try:
             await self._clock.sleep_ms(places.wait_ms)
         except asyncio.CancelledError:
-            if not is_probe:
+            if not places.probes:
                 self._schedule.give_back(places.end, int(places.interval_ms * 1000))
             raise
-        return Permit(0, is_probe=is_probe, epoch=places.epoch)
+        return places.permit
+
+    def _waiting(self, lane: Lane) -> int:
+        if lane is Lane.CHECKOUT:
+            return self._checkouts_waiting
+        return sum(self._queues[lane, are_retries].waiting for are_retries in (False, True))
 
     def report(self, permit: Permit, outcome: Outcome) -> None:
         """What became of a call that was sent with this permit. All workers learn of it with their next permit."""
-        if outcome.verdict is Verdict.THROTTLED:
+        unwell = is_unwell(outcome)
+        if unwell:
+            self._schedule.unwell()
+        elif outcome.verdict is Verdict.THROTTLED:
             self._schedule.throttled(permit.epoch, outcome.retry_after_ms)
-        elif outcome.verdict not in _TELLS_NOTHING_OF_THE_RATE:
+        elif outcome.verdict is not Verdict.NOT_PROCESSED:
             self._schedule.processed()
+        if permit.is_circuit_probe:
+            self._schedule.probed_circuit(is_answered=not unwell)
 
     async def aclose(self) -> None:
         """Ask for nothing and tell nothing any more."""

@@ -1,6 +1,31 @@
 """What the pace answers to the wish to send one call."""
 
 from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Refusal(IntEnum):
+    """Why there is no permit; the numbers are `acquire.lua`'s."""
+
+    RATE = 0
+    ACCOUNT_STOPPED = 1
+    CIRCUIT_OPEN = 2
+    PAUSED = 3
+    RETRY_BUDGET = 4
+
+    @property
+    def code(self) -> str:
+        """As a job's code."""
+        return _CODES[self]
+
+
+_CODES = {
+    Refusal.RATE: "pace.busy",
+    Refusal.ACCOUNT_STOPPED: "account.stopped",
+    Refusal.CIRCUIT_OPEN: "circuit.open",
+    Refusal.PAUSED: "pace.paused",
+    Refusal.RETRY_BUDGET: "retry.budget",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -9,12 +34,14 @@ class Permit:
 
     Attributes:
         come_back_ms: 0 with a permit; else how long to wait before it is worth asking again.
-        is_stopped: refused because the account is stopped, not because of the rate.
+        refusal: why there is none; tells nothing with a permit.
         is_probe: the account is stopped, and this is the one call that finds out whether it is good again.
+        is_circuit_probe: the endpoint's circuit is open, and this is the one call that finds out whether it answers.
         epoch: which cut of the rate it was granted after; a throttled call of an older one tells nothing new.
     """
 
     come_back_ms: int
-    is_stopped: bool = False
+    refusal: Refusal = Refusal.RATE
     is_probe: bool = False
+    is_circuit_probe: bool = False
     epoch: int = 0
