@@ -303,6 +303,7 @@ def _attempt_rules(settings: Settings) -> AttemptRules:
         attempt_timeout_ms=duration_ms(settings.attempt_timeout),
         callback_lease_ms=_callback_lease_ms(settings),
         expiration_margin=settings.expiration_margin,
+        short_wait_ms=duration_ms(retry.in_process),
         retry=RetryRules(
             base_ms=duration_ms(retry.base),
             cap_ms=duration_ms(retry.cap),

@@ -93,6 +93,9 @@ class RetrySettings(BaseModel):
 
     base: Duration = Field(timedelta(milliseconds=200), description="first bound of the backoff")
     cap: Duration = Field(timedelta(seconds=20), description="last bound of the backoff")
+    in_process: Duration = Field(
+        timedelta(seconds=1), description="a job that waits for less stays in its worker, five times on end at most"
+    )
     attempts: PositiveInt = Field(8, description="how often a job that certainly was not processed is tried again")
     budget_per_second: PositiveFloat = Field(
         10, description="calls that failed before, sent again per second by all workers in any case"

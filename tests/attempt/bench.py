@@ -109,6 +109,7 @@ class Bench:
         self.clock = LeapingClock()
         self.per_second = 1_000.0
         self.patience_ms = 1_000
+        self.short_wait_ms = 0
         self.doubt_probe = DoubtProbe.NONCE
         self.read_lag_ms = READ_LAG_MS
         self.stop = Stop()
@@ -146,6 +147,7 @@ class Bench:
             callback_lease_ms=7_000,
             expiration_margin=timedelta(seconds=30),
             retry=retry,
+            short_wait_ms=self.short_wait_ms,
         )
         return Attempts(
             ledger=self.ledger,

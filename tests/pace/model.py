@@ -77,6 +77,8 @@ class State:
     refused_since: float = 0
     assured_1: float = 0
     assured_2: float = 0
+    turn_1: float = 0
+    turn_2: float = 0
     pause: float = 0
     retry_tokens: float = 0
     retry_at: float = 0
@@ -137,6 +139,7 @@ class Reply:
     tat: float
     reason: int = RATE
     probes: int = 0
+    again: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +169,8 @@ def begun(state: State, rules: Rules, now: float) -> State:
             count_at=state.count_at - ahead,
             assured_1=state.assured_1 - ahead,
             assured_2=state.assured_2 - ahead,
+            turn_1=state.turn_1 - ahead,
+            turn_2=state.turn_2 - ahead,
             pause=state.pause - ahead,
             retry_at=state.retry_at - ahead,
         )
@@ -332,29 +337,32 @@ def wished(world: World, rules: Rules, call: Call, interval: float, now: float) 
     """The wish for places, as far as anything but the rate may refuse it."""
     state, circuit = world.state, world.circuit
 
-    def reply(state: State, granted: int, wait: float, reason: int = RATE, probes: int = 0) -> Reply:
-        return Reply(granted, math.ceil(wait), interval, state.epoch, state.born, state.tat, reason, probes)
+    def reply(state: State, granted: int, wait: float, **more: int) -> Reply:
+        return Reply(granted, math.ceil(wait), interval, state.epoch, state.born, state.tat, **more)
 
     if call.lane in rules.paused:
-        return world, reply(state, 0, PAUSED_AGAIN_US, BY_OPERATOR)
+        return world, reply(state, 0, PAUSED_AGAIN_US, reason=BY_OPERATOR)
     if circuit.next_probe_at:
         until_probe = max(circuit.next_probe_at * 1000, state.pause) - now
         if until_probe > 0:
-            return world, reply(state, 0, until_probe, BY_CIRCUIT)
+            return world, reply(state, 0, until_probe, reason=BY_CIRCUIT)
         wait = max(0.0, state.tat - now + interval - max(rules.checkout_depth, interval))
         state = replace(state, tat=math.ceil(state.tat + interval))
-        return World(state, replace(circuit, next_probe_at=now / 1000 + rules.probe_ms)), reply(state, 1, wait, 0, 2)
+        return World(state, replace(circuit, next_probe_at=now / 1000 + rules.probe_ms)), reply(
+            state, 1, wait, probes=2
+        )
     if state.pause > now:
         return world, reply(state, 0, state.pause - now)
     if call.is_retry:
         most = min(call.wanted, math.floor(state.retry_tokens))
         if most < 1:
-            return world, reply(state, 0, (1 - state.retry_tokens) * 1e6 / rules.retries_per_second, BY_BUDGET)
-        call = replace(call, wanted=most)
-    state, granted, wait = placed(state, rules, call, interval, now)
+            return world, reply(state, 0, (1 - state.retry_tokens) * 1e6 / rules.retries_per_second, reason=BY_BUDGET)
+    else:
+        most = call.wanted
+    state, granted, wait, again = placed(state, rules, call, interval, most=most, now=now)
     if call.is_retry:
         state = replace(state, retry_tokens=state.retry_tokens - granted)
-    return World(state, circuit), reply(state, granted, wait)
+    return World(state, circuit), reply(state, granted, wait, again=math.ceil(again))
 
 
 def scheduled(state: State, rules: Rules, call: Call, interval: float, *, now: float, is_new: bool) -> State:
@@ -371,40 +379,66 @@ def scheduled(state: State, rules: Rules, call: Call, interval: float, *, now: f
     return replace(state, tat=max(tat, now))
 
 
-def placed(state: State, rules: Rules, call: Call, interval: float, now: float) -> tuple[State, int, float]:
-    """Places for one lane: the state with them, how many, us until the first (or until it is worth asking again)."""
+def placed(
+    state: State, rules: Rules, call: Call, interval: float, *, most: int, now: float
+) -> tuple[State, int, float, float]:
+    """Places for one lane: the state with them, how many, us until the first (or until it is worth asking again).
+
+    The last: us until those below checkout who wanted more should ask again.
+    """
+    if call.lane:
+        return placed_below(state, rules, call, interval, most=most, now=now)
     depth = max(rules.checkout_depth, interval)
     furthest = min(call.longest_wait, FURTHEST_US)
     booked_wait = max(0.0, state.tat - now + interval - depth)
-    if call.lane == 0:
-        if booked_wait > furthest:
-            return state, 0, booked_wait if booked_wait > call.longest_wait else booked_wait - FURTHEST_US
-        return replace(state, tat=math.ceil(state.tat + interval)), 1, booked_wait
-    return placed_below(state, rules, call, interval, now)
+    if booked_wait > furthest:
+        return state, 0, booked_wait if booked_wait > call.longest_wait else booked_wait - FURTHEST_US, 0
+    return replace(state, tat=math.ceil(state.tat + interval)), 1, booked_wait, 0
 
 
-def placed_below(state: State, rules: Rules, call: Call, interval: float, now: float) -> tuple[State, int, float]:
+def placed_below(
+    state: State, rules: Rules, call: Call, interval: float, *, most: int, now: float
+) -> tuple[State, int, float, float]:
     """The same for renewal and batch."""
-    booked_wait = max(0.0, state.tat - now + interval - max(rules.checkout_depth, interval))
+    depth = max(rules.checkout_depth, interval)
+    booked_wait = max(0.0, state.tat - now + interval - depth)
     furthest = min(call.longest_wait, FURTHEST_US + 2 * interval)
-    lane_depth: float = rules.depth(call.lane)
-    lead = rules.batch_depth / 6 + lane_depth - rules.batch_depth
-    lane_depth = max(lane_depth, interval + lead)
-    threshold = lane_depth - max(rules.batch_depth / 2, interval)
+    lead = rules.batch_depth / 6 + rules.depth(call.lane) - rules.batch_depth
+    room = max(rules.depth(call.lane), interval + lead)
+    quantum = max(rules.batch_depth / 2, interval)
+    threshold = room - max(rules.batch_depth / 4, interval)
     assured_interval = interval / rules.assured_share
     assured = state.assured_1 if call.lane == 1 else state.assured_2
     ahead = state.tat - now
+    granted, wait = 0, 0.0
     if ahead <= threshold and ahead <= call.longest_wait:
-        granted = min(call.wanted, math.floor((lane_depth - ahead) / interval))
+        granted, wait = min(most, math.floor((room - ahead) / interval)), ahead
         assured = min(max(assured, now) + granted * assured_interval, now + max(1e6, assured_interval))
-        state = replace(state, tat=math.ceil(state.tat + granted * interval))
-        return with_assured(state, call.lane, assured), granted, ahead
-    if assured <= now and booked_wait <= furthest:
-        state = replace(state, tat=math.ceil(state.tat + interval))
-        return with_assured(state, call.lane, max(assured + assured_interval, now)), 1, booked_wait
-    until_lane = max(ahead - threshold, ahead - call.longest_wait)
-    until_assured = max(assured - now, booked_wait - furthest)
-    return state, 0, min(until_lane, until_assured)
+    elif assured <= now and booked_wait <= furthest:
+        granted, wait = 1, booked_wait
+        assured = max(assured + assured_interval, now)
+    if granted:
+        state = with_assured(replace(state, tat=math.ceil(state.tat + granted * interval)), call.lane, assured)
+    if granted == call.wanted:
+        return state, granted, wait, 0
+    soonest = until_worth_asking(state, call, now=now, threshold=threshold, furthest=furthest - interval + depth)
+    state, again = in_turn(state, call.lane, now, soonest, min((call.wanted - granted) * interval, quantum))
+    return state, granted, wait if granted else again, again
+
+
+def until_worth_asking(state: State, call: Call, *, now: float, threshold: float, furthest: float) -> float:
+    left = state.tat - now
+    assured = state.assured_1 if call.lane == 1 else state.assured_2
+    until_room = max(left - threshold, left - call.longest_wait)
+    return max(0.0, min(until_room, max(assured - now, left - furthest)))
+
+
+def in_turn(state: State, lane: int, now: float, soonest: float, length: float) -> tuple[State, float]:
+    """When this one is to come back, and the state in which the next one's turn is after that."""
+    known = state.turn_1 if lane == 1 else state.turn_2
+    turn = max(now + soonest, min(known, now + soonest + FURTHEST_US))
+    following = math.ceil(turn + length)
+    return replace(state, turn_1=following) if lane == 1 else replace(state, turn_2=following), turn - now
 
 
 def with_assured(state: State, lane: int, assured: float) -> State:

@@ -169,12 +169,11 @@ class Simulation:
         back = now + self._hop_s()
         wait_s = reply.wait / 1e6
         if not reply.granted:
-            lead_s = self._rules.batch_depth / 6e6
-            self._at(back + wait_s + self._random.random() * lead_s, self._pump, worker)
+            self._at(back + wait_s, self._pump, worker)
             return
         for place in range(reply.granted):
             self._at(back + wait_s + place * reply.interval / 1e6, self._send, worker, _BATCH, reply.epoch)
-        self._at(back, self._pump, worker)
+        self._at(back + reply.again / 1e6, self._pump, worker)
 
     def _next_checkout(self, now: float) -> None:
         self._checkout(now, self._random.choice(self._workers), now)

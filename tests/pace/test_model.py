@@ -18,7 +18,9 @@ from worker.pace.pace import PaceKeys
 SCRIPT = resources.files("worker.pace").joinpath("scripts", "acquire.lua").read_text(encoding="utf-8")
 KEYS = PaceKeys("acc", "BindAxn", "endpoint").all
 SCHEDULE, _, CIRCUIT, ORDERS, WAITING = KEYS
-INSTANTS = ("seen", "tat", "cut_at", "count_at", "assured_1", "assured_2", "pause", "retry_at")
+INSTANTS = (
+    "seen", "tat", "cut_at", "count_at", "assured_1", "assured_2", "turn_1", "turn_2", "pause", "retry_at",
+)  # fmt: skip
 INSTANTS_MS = ("at", "opened_at", "next_probe_at", "closed_at")
 Kept = TypeVar("Kept", State, Circuit)
 UNSHRUNK = (Phase.explicit, Phase.reuse, Phase.generate)
@@ -133,12 +135,12 @@ def test_the_script_answers_as_its_model(client: Any, limit: float, steps: list[
         shift(client, -elapsed_us if mishap == "back" else elapsed_us)
         rules = befall(client, mishap, rules)
         before, call = world_in(client), fleet.call(wish)
-        granted, wait, reason, probes, interval, epoch, born, tat = script(KEYS, told(rules, call))
+        granted, wait, reason, probes, again, interval, epoch, born, tat = script(KEYS, told(rules, call))
         after = world_in(client)
         expected, reply = acquire(before, rules, call, after.state.seen)
         in_full = f"{before}\n{call}\nat {after.state.seen:.0f}: {granted} after {wait}"
         assert (granted, wait, reason, probes) == (reply.granted, reply.wait, reply.reason, reply.probes), in_full
-        assert (int(epoch), float(interval)) == (reply.epoch, reply.interval), in_full
+        assert (again, int(epoch), float(interval)) == (reply.again, reply.epoch, reply.interval), in_full
         assert after == expected, in_full
         fleet.last = replace(reply, born=float(born), tat=float(tat))
 

@@ -41,6 +41,9 @@ _BINDING_BUSY_MS = 500
 _MOST_LEFTOVERS = 20
 _RESCUES_OF_A_SUSPECT = 2
 _SUSPECT_AGAIN_MS = 500
+_SHORT_WAITS = 5
+_LOOK_LATER_MS = 2_000
+_WAKE_LATER_MS = 10
 NOT_CLAIMED = "not_claimed"
 HANDED_BACK = "handed_back"
 
@@ -69,6 +72,7 @@ class AttemptRules:
     Attributes:
         expiration_margin: how much more than the provider's own minimum an Expiration must be ahead.
         callback_lease_ms: how long a delivery at once may take before somebody else looks at it.
+        short_wait_ms: a job that waits for less stays in this process, a few times on end.
     """
 
     lease_ms: int
@@ -76,6 +80,14 @@ class AttemptRules:
     callback_lease_ms: int
     expiration_margin: timedelta
     retry: RetryRules
+    short_wait_ms: int = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """The job waits in this process: it may be claimed again after so many ms."""
+
+    delay_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +129,19 @@ class Attempts:
         return [job_id for job_id, end in zip(job_ids, ends, strict=True) if end in (NOT_CLAIMED, HANDED_BACK)]
 
     async def attempt(self, lane: Lane, job_id: str, *, published_at_ms: int = 0) -> str:
-        """One attempt. Returns the job's new state, or why nothing was done."""
+        """One attempt, and those that follow it soon. Returns the job's new state, or why nothing was done."""
         self.stop.enter(Phase.QUEUED)
         try:
-            async with self.slots:
-                self.progress.note(lane, published_at_ms)
-                return await self._attempt_in_slot(lane, job_id)
+            for waits_left in range(_SHORT_WAITS, -1, -1):
+                async with self.slots:
+                    self.progress.note(lane, published_at_ms)
+                    end = await self._attempt_in_slot(lane, job_id, may_stay=waits_left > 0)
+                if not isinstance(end, Stay):
+                    return end
+                # Should this process die meanwhile, the timetable brings the job back.
+                self.stop.enter(Phase.QUEUED)
+                await self.clock.sleep_ms(end.delay_ms + _WAKE_LATER_MS)
+            raise AssertionError("the last attempt may not stay")
         except asyncio.CancelledError:
             if not self.stop.is_begun:
                 raise
@@ -130,7 +149,7 @@ class Attempts:
         finally:
             self.stop.leave()
 
-    async def _attempt_in_slot(self, lane: Lane, job_id: str) -> str:
+    async def _attempt_in_slot(self, lane: Lane, job_id: str, *, may_stay: bool) -> str | Stay:
         if self.stop.is_begun:
             return NOT_CLAIMED
         self.stop.enter(Phase.CLAIMING)
@@ -152,9 +171,17 @@ class Attempts:
         try:
             settlement = await self._settlement(lease)
             self.stop.enter(Phase.SETTLING)
-            return await self._settle_and_announce(claim, settlement, self._now_ms(lease))
+            stays = may_stay and self._is_short_wait(settlement)
+            if stays:
+                settlement = dataclasses.replace(settlement, grace_ms=_LOOK_LATER_MS)
+            state = await self._settle_and_announce(claim, settlement, self._now_ms(lease))
+            return Stay(settlement.delay_ms) if stays and state == JobState.WAITING else state
         finally:
             self.leases.let_go(lease)
+
+    def _is_short_wait(self, settlement: Settlement) -> bool:
+        is_waiting = settlement.state is JobState.WAITING and not self.stop.is_begun
+        return is_waiting and 0 < settlement.delay_ms < self.rules.short_wait_ms
 
     def _now_ms(self, lease: Lease) -> int:
         """Unix ms by Redis's clock, as far as this process can tell."""

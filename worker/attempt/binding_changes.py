@@ -24,6 +24,7 @@ def decide_change(claim: Claim, outcome: Outcome, rules: RetryRules) -> Settleme
             return wait(outcome, delay_ms, AttemptKnowledge.CLOSED, throttles=claim.throttles + 1)
         case Verdict.NOT_PROCESSED | Verdict.AMBIGUOUS | Verdict.NONCE_USED if claim.retries < rules.attempts:
             # Closed although it may have been done: the repetition needs a nonce of its own.
-            return wait(outcome, rules.backoff_ms(claim.retries), AttemptKnowledge.CLOSED, retries=claim.retries + 1)
+            delay_ms = rules.backoff_ms(claim.retries, outcome.retry_after_ms)
+            return wait(outcome, delay_ms, AttemptKnowledge.CLOSED, retries=claim.retries + 1)
         case _:
             return failed(outcome)

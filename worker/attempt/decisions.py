@@ -73,7 +73,7 @@ def decide(claim: Claim, outcome: Outcome, rules: RetryRules) -> Settlement | Un
             delay_ms = rules.slow_backoff_ms(claim.throttles)
             return wait(outcome, delay_ms, _not_done(claim), throttles=claim.throttles + 1)
         case Verdict.NOT_PROCESSED:
-            return _try_again(claim, outcome, rules.backoff_ms(claim.retries), rules)
+            return _try_again(claim, outcome, rules.backoff_ms(claim.retries, outcome.retry_after_ms), rules)
         case Verdict.NO_NUMBER if not _may_be_our_own(claim):
             return _try_again(claim, outcome, rules.slow_backoff_ms(claim.retries), rules)
         case Verdict.CONFLICT | Verdict.NO_NUMBER if _may_be_our_own(claim):

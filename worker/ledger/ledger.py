@@ -164,6 +164,7 @@ class Ledger:
                 member_of(claim.lane, claim.job_id),
                 settlement.state.value,
                 settlement.delay_ms,
+                settlement.grace_ms,
                 settlement.knowledge.value,
                 self._result_ttl_ms,
                 keys.ended_channel,

@@ -165,13 +165,15 @@ class Settlement:
 
     Attributes:
         fields: written into the record, by the record's names; `retries` and `throttles` among them.
-        delay_ms: until the next look, for `waiting`.
+        delay_ms: until it may be claimed again, for `waiting`.
+        grace_ms: how much later the timetable brings it back, where this process means to claim it itself.
     """
 
     state: JobState
     knowledge: AttemptKnowledge
     fields: Mapping[str, str | int] = field(default_factory=dict)
     delay_ms: int = 0
+    grace_ms: int = 0
     callback: OwedCallback | None = None
 
 

@@ -44,8 +44,7 @@ class LaneQueue:
 
     Args:
         are_retries: whether its calls were tried before.
-        spread_ms: those who wait ask again within so many ms of the moment, so that processes do not ask together.
-        random_share: a number in [0, 1).
+        random_share: a number in [0, 1), so that those sent away do not come back together.
     """
 
     def __init__(
@@ -53,7 +52,6 @@ class LaneQueue:
         schedule: Schedule,
         lane: Lane,
         *,
-        spread_ms: float,
         random_share: Callable[[], float],
         are_retries: bool = False,
     ) -> None:
@@ -61,7 +59,6 @@ class LaneQueue:
         self._clock = schedule.clock
         self._lane = lane
         self._are_retries = are_retries
-        self._spread_ms = spread_ms
         self._random_share = random_share
         self._waiters: deque[_Waiter] = deque()
         self._asking: asyncio.Task[None] | None = None
@@ -121,11 +118,13 @@ class LaneQueue:
         now_ms = self._clock.monotonic_ms()
         if places.granted:
             self._hand_out(places, now_ms)
+            if self._still_waiting():
+                await self._clock.sleep_ms(places.again_ms)
         else:
             self._send_away(places, now_ms)
             if self._still_waiting():
                 self._closed_until_ms = now_ms + places.wait_ms
-                await self._clock.sleep_ms(places.wait_ms + self._spread_ms * self._random_share())
+                await self._clock.sleep_ms(places.wait_ms)
 
     def _hand_out(self, places: Places, now_ms: float) -> None:
         interval_us = int(places.interval_ms * 1000)

@@ -92,11 +92,8 @@ class Pace:
         self._stop_key = keys.stop
         self._probes = rules.probes
         self._schedule = Schedule(redis, keys.all, rules, clock, self._waiting)
-        spread_ms = rules.depth_us[Lane.BATCH] / 6_000
         self._queues = {
-            (lane, are_retries): LaneQueue(
-                self._schedule, lane, spread_ms=spread_ms, random_share=random_share, are_retries=are_retries
-            )
+            (lane, are_retries): LaneQueue(self._schedule, lane, random_share=random_share, are_retries=are_retries)
             for lane in rules.depth_us
             if lane is not Lane.CHECKOUT
             for are_retries in (False, True)

@@ -36,6 +36,7 @@ class Places:
         wait_ms: until the first of them; with none, until it is worth asking again.
         refusal: why there are none.
         probes: whether the one place is a probe's: 1 the account's, 2 the circuit's, 3 both.
+        again_ms: until it is worth asking for those that were wanted and not given.
         interval_ms: between two of them.
         epoch: which cut of the rate they were granted after.
         end: where the schedule stands after them, as it was answered.
@@ -45,6 +46,7 @@ class Places:
     wait_ms: float
     refusal: Refusal
     probes: int
+    again_ms: float
     interval_ms: float
     epoch: int
     end: str
@@ -106,7 +108,7 @@ class Schedule:
         news, self._news = self._news, _News()
         unused: list[str | int] = [self._unused_end, self._unused_us]
         self._unused_end, self._unused_us = "0", 0
-        granted, wait_us, refusal, probes, interval_us, epoch, self._born, self._tat = await self._acquire(
+        granted, wait_us, refusal, probes, again_us, interval_us, epoch, self._born, self._tat = await self._acquire(
             self._keys,
             [
                 _PLACE_OF[lane],
@@ -138,7 +140,14 @@ class Schedule:
             ],
         )
         return Places(
-            granted, wait_us / 1000, Refusal(refusal), probes, float(interval_us) / 1000, int(epoch), self._tat
+            granted,
+            wait_us / 1000,
+            Refusal(refusal),
+            probes,
+            again_us / 1000,
+            float(interval_us) / 1000,
+            int(epoch),
+            self._tat,
         )
 
     def _waiting(self, lane: Lane) -> tuple[str, int]:

@@ -2,11 +2,11 @@
 -- KEYS[1] job record (hash)    KEYS[2] timetable (sorted set)    KEYS[3] index of jobs in doubt (sorted set)
 -- KEYS[4] index of failed jobs (sorted set)    KEYS[5] callback record (hash); all of one partition
 -- ARGV[1] token                ARGV[2] the job's timetable member    ARGV[3] new state
--- ARGV[4] ms until the next look, for waiting
--- ARGV[5] what is known of the attempt: 'closed', 'open' (may have been done) or 'unsent' (its number is given back)
--- ARGV[6] ms to keep a finished record    ARGV[7] channel that tells waiters of the end
--- ARGV[8] the callback's timetable member, '' for none    ARGV[9] ms until somebody must look at the callback
--- ARGV[10] how many of the following arguments are pairs of the job's record; the rest are pairs of the callback's
+-- ARGV[4] ms until it may be claimed again, for waiting    ARGV[5] how many ms later the timetable looks
+-- ARGV[6] what is known of the attempt: 'closed', 'open' (may have been done) or 'unsent' (its number is given back)
+-- ARGV[7] ms to keep a finished record    ARGV[8] channel that tells waiters of the end
+-- ARGV[9] the callback's timetable member, '' for none    ARGV[10] ms until somebody must look at the callback
+-- ARGV[11] how many of the following arguments are pairs of the job's record; the rest are pairs of the callback's
 -- Returns {status, now_ms}: 1 settled (also when this token settled it before), 0 refused.
 local job = redis.call('HMGET', KEYS[1], 'state', 'token', 'deadline_at')
 local time = redis.call('TIME')
@@ -14,17 +14,17 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if job[2] ~= ARGV[1] then return {0, now} end
 if job[1] ~= 'submitting' then return {1, now} end
 local now_text = string.format('%.0f', now)
-local pairs_end = 10 + tonumber(ARGV[10])
+local pairs_end = 11 + tonumber(ARGV[11])
 redis.call('HDEL', KEYS[1], 'lease_until', 'is_probe', 'is_late', 'rescues')
-redis.call('HSET', KEYS[1], 'state', ARGV[3], unpack(ARGV, 11, pairs_end))
-if ARGV[5] ~= 'open' then redis.call('HSET', KEYS[1], 'open', '0') end
-if ARGV[5] == 'unsent' then redis.call('HINCRBY', KEYS[1], 'attempts', -1) end
+redis.call('HSET', KEYS[1], 'state', ARGV[3], unpack(ARGV, 12, pairs_end))
+if ARGV[6] ~= 'open' then redis.call('HSET', KEYS[1], 'open', '0') end
+if ARGV[6] == 'unsent' then redis.call('HINCRBY', KEYS[1], 'attempts', -1) end
 if ARGV[3] == 'waiting' then
   local look = now + tonumber(ARGV[4])
   local deadline = tonumber(job[3] or '')
   if deadline and deadline < look then look = math.max(deadline, now) end
   redis.call('HSET', KEYS[1], 'next_at', string.format('%.0f', look))
-  redis.call('ZADD', KEYS[2], string.format('%.0f', look), ARGV[2])
+  redis.call('ZADD', KEYS[2], string.format('%.0f', look + tonumber(ARGV[5])), ARGV[2])
 else
   redis.call('HSET', KEYS[1], 'finished_at', now_text)
   redis.call('ZREM', KEYS[2], ARGV[2])
@@ -32,17 +32,17 @@ else
     redis.call('ZADD', KEYS[3], now_text, ARGV[2])
   else
     redis.call('HDEL', KEYS[1], 'open', 'seed', 'next_at', 'began_at', 'deadline_at', 'look_up_since', 'had_doubt')
-    redis.call('PEXPIRE', KEYS[1], ARGV[6])
+    redis.call('PEXPIRE', KEYS[1], ARGV[7])
   end
   if ARGV[3] == 'failed' then
     redis.call('ZADD', KEYS[4], now_text, ARGV[2])
     -- Records of older failures are gone by now.
-    redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', string.format('(%.0f', now - tonumber(ARGV[6])))
+    redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', string.format('(%.0f', now - tonumber(ARGV[7])))
   end
-  redis.call('PUBLISH', ARGV[7], ARGV[3])
+  redis.call('PUBLISH', ARGV[8], ARGV[3])
 end
-if ARGV[8] ~= '' then
+if ARGV[9] ~= '' then
   redis.call('HSET', KEYS[5], unpack(ARGV, pairs_end + 1))
-  redis.call('ZADD', KEYS[2], string.format('%.0f', now + tonumber(ARGV[9])), ARGV[8])
+  redis.call('ZADD', KEYS[2], string.format('%.0f', now + tonumber(ARGV[10])), ARGV[9])
 end
 return {1, now}

@@ -20,8 +20,9 @@
 -- ARGV[23], [24] how many unanswered calls, and what share of all, open the circuit
 -- ARGV[25], [26] first and longest interval between the probes of an open circuit, ms
 -- ARGV[27] the caller's field among those who wait, '' to leave it    ARGV[28] how many wait in it
--- Returns {granted, wait_us, reason, probes, us between two places, epoch, born, tat}, the last four as strings: with
--- places, the first is to be used after that wait; without, it is worth asking again after it.
+-- Returns {granted, wait_us, reason, probes, again_us, us between two places, epoch, born, tat}, the last four as
+-- strings: with places, the first is to be used after wait_us; without, it is worth asking again after it. again_us: the
+-- same for a lane below checkout that wanted more than it got.
 -- reason, without places: 0 the rate, 1 the account is stopped, 2 the circuit is open, 3 the lane is paused by the
 -- operator, 4 the retry budget is used up. probes, with places: 1 it is the account's one probe, 2 the circuit's, 3 both.
 -- A resend takes places twice (the rate is kept, the first ones are forgone) and counts processed calls twice, which
@@ -74,7 +75,7 @@ local ceiling = per_second / (1 + checkout_depth / 1000000)
 local floor = math.min(1, ceiling / 2)
 
 local NAMES = {'born', 'seen', 'tat', 'epoch', 'cut', 'wmax', 'cut_at', 'count', 'count_at', 'count_before',
-  'count_before_us', 'accepted_since', 'refused_since', 'assured_1', 'assured_2', 'pause', 'retry_tokens', 'retry_at',
+  'count_before_us', 'accepted_since', 'refused_since', 'assured_1', 'assured_2', 'turn_1', 'turn_2', 'pause', 'retry_tokens', 'retry_at',
   'rate', 'minute', 'sent', 'throttled', 'unwell', 'sent_before', 'throttled_before', 'unwell_before'}
 local s = read(KEYS[1], NAMES)
 local held = copy(s)
@@ -89,7 +90,7 @@ if not known then
 elseif now < s.seen then
   -- The clock jumped back: all instants go with it.
   local ahead = s.seen - now
-  for _, name in ipairs({'tat', 'count_at', 'assured_1', 'assured_2', 'pause', 'retry_at'}) do
+  for _, name in ipairs({'tat', 'count_at', 'assured_1', 'assured_2', 'turn_1', 'turn_2', 'pause', 'retry_at'}) do
     s[name] = s[name] - ahead
   end
   if s.cut_at ~= 0 then s.cut_at = s.cut_at - ahead end
@@ -200,7 +201,7 @@ local born = tonumber(ARGV[14])
 if born ~= 0 and born ~= s.born then s.tat = math.max(s.tat, math.min(tonumber(ARGV[15]), now + FURTHEST)) end
 s.tat = math.max(s.tat, now)
 
-local granted, wait, reason, probes = 0, 0, 0, 0
+local granted, wait, reason, probes, again = 0, 0, 0, 0, 0
 local ahead = s.tat - now
 local booked_wait = math.max(0, ahead + interval - depth)
 
@@ -210,28 +211,36 @@ local function book()
 end
 
 local function place_below_checkout(most)
-  local name = 'assured_' .. lane
+  local assured_name, turn_name = 'assured_' .. lane, 'turn_' .. lane
   local lead = batch_depth / 6 + lane_depth - batch_depth
   -- At a slow rate one call may be longer than a lane is deep: then a place is free when the schedule is.
   local room = math.max(lane_depth, interval + lead)
-  local threshold = room - math.max(batch_depth / 2, interval)
+  local quantum = math.max(batch_depth / 2, interval)
+  local threshold = room - math.max(batch_depth / 4, interval)
   local assured_interval = interval / assured_share
-  local assured = s[name]
+  local assured = s[assured_name]
   -- A little further than checkout, which would else fill every gap first.
   local furthest = math.min(longest_wait, FURTHEST + 2 * interval)
   if ahead <= threshold and ahead <= longest_wait then
     granted, wait = math.min(most, math.floor((room - ahead) / interval)), ahead
     s.tat = math.ceil(s.tat + granted * interval)
-    s[name] = math.ceil(math.min(
+    s[assured_name] = math.ceil(math.min(
       math.max(assured, now) + granted * assured_interval, now + math.max(1000000, assured_interval)))
   elseif assured <= now and booked_wait <= furthest then
     -- Lanes above take all: this one's assured share books like checkout.
     book()
-    s[name] = math.ceil(math.max(assured + assured_interval, now))
-  else
-    wait = math.min(
-      math.max(ahead - threshold, ahead - longest_wait), math.max(assured - now, booked_wait - furthest))
+    s[assured_name] = math.ceil(math.max(assured + assured_interval, now))
   end
+  if granted == wanted then return end
+  -- Those who want more come back in turn, a quantum apart: for the same room all but the first would come in vain.
+  local left = s.tat - now
+  local until_room = math.max(left - threshold, left - longest_wait)
+  local until_assured = math.max(s[assured_name] - now, left - (furthest - interval + depth))
+  local soonest = math.max(0, math.min(until_room, until_assured))
+  local turn = math.max(now + soonest, math.min(s[turn_name], now + soonest + FURTHEST))
+  s[turn_name] = math.ceil(turn + math.min((wanted - granted) * interval, quantum))
+  again = turn - now
+  if granted == 0 then wait = again end
 end
 
 local function place_checkout()
@@ -307,5 +316,5 @@ if ARGV[27] ~= '' then
   redis.call('HSET', KEYS[5], ARGV[27], ARGV[28] .. ':' .. string.format('%.0f', now_ms))
   redis.call('PEXPIRE', KEYS[5], 60000)
 end
-return {granted, math.ceil(wait), reason, probes, string.format('%.17g', interval), string.format('%.0f', s.epoch),
+return {granted, math.ceil(wait), reason, probes, math.ceil(again), string.format('%.17g', interval), string.format('%.0f', s.epoch),
   string.format('%.0f', s.born), string.format('%.17g', s.tat)}
