@@ -82,7 +82,9 @@ class PaceSettings(BaseModel):
 class CircuitSettings(BaseModel):
     """When calls to the endpoint are held back because it does not answer, all workers together."""
 
-    least: PositiveInt = Field(10, description="calls without an answer, among the last 10 to 20 s, that it takes")
+    least: PositiveInt = Field(
+        10, description="calls without an answer lately (1 to 20 s, by how many there are) that it takes"
+    )
     share: float = Field(0.5, gt=0, le=1, description="share of the calls without an answer that it takes")
     probe_first: Duration = Field(timedelta(seconds=1), description="until the first probe; doubles with each in vain")
     probe_longest: Duration = Field(timedelta(seconds=30), description="longest interval between those probes")

@@ -22,7 +22,10 @@ IDLE_US = 2_000_000
 LONGEST_PAUSE_US = 60_000_000
 RETRIES_SAVED_S = 2
 PAUSED_AGAIN_US = 1_000_000
+PROBED_AGAIN_US = 1_000_000
 CIRCUIT_SPAN_MS = 10_000
+CIRCUIT_BUSY_SPAN_MS = 1_000
+CIRCUIT_MANY = 50
 CIRCUIT_RAMP_MS = 5_000
 CIRCUIT_RAMP_FROM = 0.1
 RATE, BY_ACCOUNT, BY_CIRCUIT, BY_OPERATOR, BY_BUDGET = range(5)
@@ -77,6 +80,7 @@ class State:
     refused_since: float = 0
     assured_1: float = 0
     assured_2: float = 0
+    turn_0: float = 0
     turn_1: float = 0
     turn_2: float = 0
     pause: float = 0
@@ -104,6 +108,7 @@ class Circuit:
     opened_at: float = 0
     next_probe_at: float = 0
     fails: float = 0
+    probing: float = 0
     closed_at: float = 0
 
 
@@ -169,6 +174,7 @@ def begun(state: State, rules: Rules, now: float) -> State:
             count_at=state.count_at - ahead,
             assured_1=state.assured_1 - ahead,
             assured_2=state.assured_2 - ahead,
+            turn_0=state.turn_0 - ahead,
             turn_1=state.turn_1 - ahead,
             turn_2=state.turn_2 - ahead,
             pause=state.pause - ahead,
@@ -187,7 +193,7 @@ def judged(circuit: Circuit, rules: Rules, call: Call, now_ms: float) -> Circuit
     if circuit.next_probe_at and call.circuit_probe == 2:
         fails = circuit.fails + 1
         interval = min(float(rules.circuit_longest_ms), rules.circuit_first_ms * 2.0 ** min(fails - 1, 30))
-        return replace(circuit, fails=fails, next_probe_at=now_ms + interval)
+        return replace(circuit, fails=fails, probing=0, next_probe_at=now_ms + interval)
     return circuit
 
 
@@ -195,7 +201,7 @@ def answers_counted(circuit: Circuit, rules: Rules, answered: int, unwell: int, 
     span = now_ms - circuit.at
     if span < 0 or span >= 2 * CIRCUIT_SPAN_MS:
         circuit = replace(circuit, ok=0, bad=0, ok_before=0, bad_before=0, at=now_ms)
-    elif span >= CIRCUIT_SPAN_MS:
+    elif span >= CIRCUIT_SPAN_MS or (span >= CIRCUIT_BUSY_SPAN_MS and circuit.ok + circuit.bad >= CIRCUIT_MANY):
         circuit = replace(circuit, ok=0, bad=0, ok_before=circuit.ok, bad_before=circuit.bad, at=now_ms)
     circuit = replace(circuit, ok=circuit.ok + answered, bad=circuit.bad + unwell)
     bad = circuit.bad + circuit.bad_before
@@ -345,10 +351,11 @@ def wished(world: World, rules: Rules, call: Call, interval: float, now: float) 
     if circuit.next_probe_at:
         until_probe = max(circuit.next_probe_at * 1000, state.pause) - now
         if until_probe > 0:
-            return world, reply(state, 0, until_probe, reason=BY_CIRCUIT)
+            wait = min(until_probe, PROBED_AGAIN_US) if circuit.probing else until_probe
+            return world, reply(state, 0, wait, reason=BY_CIRCUIT)
         wait = max(0.0, state.tat - now + interval - max(rules.checkout_depth, interval))
         state = replace(state, tat=math.ceil(state.tat + interval))
-        return World(state, replace(circuit, next_probe_at=now / 1000 + rules.probe_ms)), reply(
+        return World(state, replace(circuit, next_probe_at=now / 1000 + rules.probe_ms, probing=1)), reply(
             state, 1, wait, probes=2
         )
     if state.pause > now:
@@ -391,8 +398,12 @@ def placed(
     depth = max(rules.checkout_depth, interval)
     furthest = min(call.longest_wait, FURTHEST_US)
     booked_wait = max(0.0, state.tat - now + interval - depth)
+    if booked_wait > call.longest_wait:
+        return state, 0, booked_wait, 0
     if booked_wait > furthest:
-        return state, 0, booked_wait if booked_wait > call.longest_wait else booked_wait - FURTHEST_US, 0
+        turn = max(now + (booked_wait - FURTHEST_US), state.turn_0)
+        has_time = turn - now <= call.longest_wait
+        return replace(state, turn_0=math.ceil(turn + interval)) if has_time else state, 0, turn - now, 0
     return replace(state, tat=math.ceil(state.tat + interval)), 1, booked_wait, 0
 
 

@@ -85,6 +85,8 @@ class Worker:
     ok: int = 0
     throttled: int = 0
     throttled_epoch: int = -1
+    unwell: int = 0
+    circuit_probe: int = 0
     flush_due: bool = False
 
 
@@ -95,6 +97,8 @@ class Seen:
     sent: list[float] = field(default_factory=list)
     accepted: list[float] = field(default_factory=list)
     throttled: list[float] = field(default_factory=list)
+    unanswered: list[float] = field(default_factory=list)
+    retried: list[float] = field(default_factory=list)
     waits: list[tuple[float, float]] = field(default_factory=list)
     rates: list[tuple[float, float]] = field(default_factory=list)
     cuts: int = 0
@@ -108,6 +112,7 @@ class Simulation:
         rules: the pace's settings.
         limit: the provider's way of counting; `per_second(t)` its true limit.
         checkouts_per_second: how many checkouts come in a second, over all workers.
+        is_away: when the provider answers nothing but its own failure. Failed calls are tried again.
     """
 
     def __init__(
@@ -119,9 +124,11 @@ class Simulation:
         *,
         workers: int = 4,
         seed: int = 1,
+        is_away: Callable[[float], bool] = lambda _: False,
     ) -> None:
         self._rules, self._limit, self._per_second = rules, limit, per_second
         self._checkouts_per_second = checkouts_per_second
+        self._is_away = is_away
         self._random = random.Random(seed)
         self._events: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
         self._order = itertools.count()
@@ -149,12 +156,13 @@ class Simulation:
         """To Redis or back."""
         return 0.0002 + self._random.expovariate(1 / 0.00015)
 
-    def _ask(self, now: float, worker: Worker, lane: int, wanted: int) -> Reply:
+    def _ask(self, now: float, worker: Worker, lane: int, wanted: int, *, is_retry: bool = False) -> Reply:
         call = Call(
             lane, wanted, 10_000_000, worker.ok, worker.throttled, worker.throttled_epoch,
-            born=worker.born, known_tat=worker.tat,
+            born=worker.born, known_tat=worker.tat, is_retry=is_retry, unwell=worker.unwell,
+            circuit_probe=worker.circuit_probe,
         )  # fmt: skip
-        worker.ok = worker.throttled = 0
+        worker.ok = worker.throttled = worker.unwell = worker.circuit_probe = 0
         self.world, reply = acquire(self.world, self._rules, call, _START_US + now * 1e6)
         worker.born, worker.tat = reply.born, reply.tat
         self.seen.rates.append((now, 1e6 / reply.interval))
@@ -172,7 +180,7 @@ class Simulation:
             self._at(back + wait_s, self._pump, worker)
             return
         for place in range(reply.granted):
-            self._at(back + wait_s + place * reply.interval / 1e6, self._send, worker, _BATCH, reply.epoch)
+            self._at(back + wait_s + place * reply.interval / 1e6, self._send, worker, _BATCH, reply)
         self._at(back + reply.again / 1e6, self._pump, worker)
 
     def _next_checkout(self, now: float) -> None:
@@ -190,34 +198,59 @@ class Simulation:
             return
         if wished_at is not None:
             self.seen.waits.append((wished_at, when - wished_at))
-        self._at(when, self._send, worker, _CHECKOUT, reply.epoch)
+        self._at(when, self._send, worker, _CHECKOUT, reply)
 
-    def _send(self, now: float, worker: Worker, lane: int, epoch: int) -> None:
-        self._at(now + 0.012 + self._random.expovariate(1 / 0.004), self._arrive, worker, lane, epoch)
+    def _send(self, now: float, worker: Worker, lane: int, permit: Reply, tries: int = 1) -> None:
+        self._at(now + 0.012 + self._random.expovariate(1 / 0.004), self._arrive, worker, lane, permit, tries)
 
-    def _arrive(self, now: float, worker: Worker, lane: int, epoch: int) -> None:
-        allowed = self._limit.allow(now, self._per_second(now))
+    def _arrive(self, now: float, worker: Worker, lane: int, permit: Reply, tries: int) -> None:
         self.seen.sent.append(now)
+        if tries > 1:
+            self.seen.retried.append(now)
+        if self._is_away(now):
+            self.seen.unanswered.append(now)
+            self._at(now + 0.1, self._failed, worker, lane, permit, tries)
+            return
+        allowed = self._limit.allow(now, self._per_second(now))
         (self.seen.accepted if allowed else self.seen.throttled).append(now)
         works_s = 0.04 * self._random.lognormvariate(0, 0.5) if allowed else 0.004
-        self._at(now + works_s + 0.012, self._answered, worker, lane, epoch, allowed)
+        self._at(now + works_s + 0.012, self._answered, worker, lane, permit, allowed)
 
-    def _answered(self, now: float, worker: Worker, lane: int, epoch: int, allowed: bool) -> None:
+    def _answered(self, now: float, worker: Worker, lane: int, permit: Reply, allowed: bool) -> None:
+        if permit.probes:
+            worker.circuit_probe = 1
+            self._at(now + self._hop_s(), self._flush, worker)
         if allowed:
             worker.ok += 1
-            if not worker.flush_due:
-                worker.flush_due = True
-                self._at(now + _FLUSH_S, self._flush, worker)
+            self._flush_soon(now, worker)
             return
         worker.throttled += 1
-        is_news = epoch > worker.throttled_epoch
-        worker.throttled_epoch = max(epoch, worker.throttled_epoch)
+        is_news = permit.epoch > worker.throttled_epoch
+        worker.throttled_epoch = max(permit.epoch, worker.throttled_epoch)
         if is_news:
             self._at(now + self._hop_s(), self._flush, worker)
         if lane == _CHECKOUT:
             self._at(now + self._random.random() / 10, self._checkout, worker, None)
 
+    def _failed(self, now: float, worker: Worker, lane: int, permit: Reply, tries: int) -> None:
+        worker.unwell += 1
+        worker.circuit_probe = 2 if permit.probes else worker.circuit_probe
+        self._flush_soon(now, worker)
+        self._at(now + self._random.random() * min(20, 0.2 * 2**tries), self._retry, worker, lane, tries + 1)
+
+    def _retry(self, now: float, worker: Worker, lane: int, tries: int) -> None:
+        reply = self._ask(now, worker, lane, 1, is_retry=True)
+        if reply.granted:
+            self._at(now + reply.wait / 1e6, self._send, worker, lane, reply, tries)
+        else:
+            self._at(now + reply.wait / 1e6 + self._random.random(), self._retry, worker, lane, tries)
+
+    def _flush_soon(self, now: float, worker: Worker) -> None:
+        if not worker.flush_due:
+            worker.flush_due = True
+            self._at(now + _FLUSH_S, self._flush, worker)
+
     def _flush(self, now: float, worker: Worker) -> None:
         worker.flush_due = False
-        if worker.ok or worker.throttled:
+        if worker.ok or worker.throttled or worker.unwell or worker.circuit_probe:
             self._ask(now, worker, _BATCH, 0)

@@ -66,6 +66,34 @@ def test_a_checkout_hardly_waits_while_batch_wants_more_than_all(
     assert p99(waits) < longest_s
 
 
+@pytest.mark.parametrize("workers", [4, 16])
+def test_permits_cost_hardly_more_than_a_call_each_however_many_workers_want_them(workers: int) -> None:
+    seen = Simulation(Rules(200), SlidingSecond(), lambda _: 200, lambda _: 50, workers=workers).run(10)
+    assert seen.calls / len(seen.sent) < 1.2
+
+
 def test_permits_for_batch_cost_less_than_a_call_each() -> None:
     seen = Simulation(Rules(2_000), SlidingSecond(), lambda _: 2_000, lambda _: 1).run(4)
-    assert seen.calls / len(seen.sent) < 0.5
+    assert seen.calls / len(seen.sent) < 0.2
+
+
+def test_an_outage_is_met_with_a_trickle_and_its_end_with_no_storm() -> None:
+    begins_s, ends_s, limit = 5.0, 65.0, 200
+    seen = Simulation(
+        Rules(limit), SlidingSecond(), lambda _: limit, lambda _: 50, is_away=lambda now: begins_s <= now < ends_s
+    ).run(90)
+    probes = [now for now in seen.unanswered if now > begins_s + 2]
+    assert len(seen.unanswered) - len(probes) < 2 * limit, "sent until it was clear that nothing is answered"
+    assert 1 <= len(probes) <= 6, "after 1, 2, 4, 8, 16 and 30 s"
+    after = [now - ends_s for now in seen.accepted if now > ends_s]
+    assert min(after) < 35
+    back = min(after)
+    assert sum(now < back + 1 for now in after) < 0.4 * limit, "the first second"
+    assert sum(back + 6 <= now < back + 7 for now in after) > 0.9 * limit
+    retried = [now - ends_s for now in seen.retried if now > ends_s + back]
+    assert len(retried) > 50
+    for second in range(20):
+        sent = sum(second <= now - back < second + 1 for now in after)
+        again = sum(second <= now - back < second + 1 for now in retried)
+        assert again <= 10 + 0.2 * sent + 2 * (10 + 0.2 * limit), "the budget and what is saved of it"
+    assert len(seen.throttled) <= 2, "the network may push two calls together"

@@ -32,7 +32,7 @@ class CircuitRules:
     """When calls to an endpoint are held back.
 
     Attributes:
-        least: unanswered calls among the last 10 to 20 s without which it stays closed.
+        least: unanswered calls lately (50 calls or 10 s, and up to twice that) without which it stays closed.
         share: of the calls, unanswered, from which it opens.
         first_interval_ms: until the first probe; doubles with each that fails.
         longest_interval_ms: its bound.

@@ -33,8 +33,9 @@ local SLOW_S, FAST_S = 10, 7
 local LARGEST_CUT, DEPTH_CALLS, SHALLOWEST, DEEPEST, LEVEL_OF_DEPTH = 0.5, 0.8, 0.02, 0.05, 0.33
 local AGAIN, LEAST_AGAIN, REFRACTORY, SPAN = 1600000, 0.95, 500000, 1000000
 local FURTHEST, IDLE, LONGEST_PAUSE = 2000000, 2000000, 60000000
-local RETRIES_SAVED_S, PAUSED_AGAIN = 2, 1000000
-local CIRCUIT_SPAN_MS, CIRCUIT_RAMP_MS, CIRCUIT_RAMP_FROM, CIRCUIT_KEPT_MS = 10000, 5000, 0.1, 600000
+local RETRIES_SAVED_S, PAUSED_AGAIN, PROBED_AGAIN = 2, 1000000, 1000000
+local CIRCUIT_SPAN_MS, CIRCUIT_BUSY_SPAN_MS, CIRCUIT_MANY, CIRCUIT_KEPT_MS = 10000, 1000, 50, 600000
+local CIRCUIT_RAMP_MS, CIRCUIT_RAMP_FROM = 5000, 0.1
 local BY_ACCOUNT, BY_CIRCUIT, BY_OPERATOR, BY_BUDGET = 1, 2, 3, 4
 local LANES, MOST_WHO_WAIT = {'checkout', 'renewal', 'batch'}, 512
 
@@ -75,7 +76,7 @@ local ceiling = per_second / (1 + checkout_depth / 1000000)
 local floor = math.min(1, ceiling / 2)
 
 local NAMES = {'born', 'seen', 'tat', 'epoch', 'cut', 'wmax', 'cut_at', 'count', 'count_at', 'count_before',
-  'count_before_us', 'accepted_since', 'refused_since', 'assured_1', 'assured_2', 'turn_1', 'turn_2', 'pause', 'retry_tokens', 'retry_at',
+  'count_before_us', 'accepted_since', 'refused_since', 'assured_1', 'assured_2', 'turn_0', 'turn_1', 'turn_2', 'pause', 'retry_tokens', 'retry_at',
   'rate', 'minute', 'sent', 'throttled', 'unwell', 'sent_before', 'throttled_before', 'unwell_before'}
 local s = read(KEYS[1], NAMES)
 local held = copy(s)
@@ -90,7 +91,7 @@ if not known then
 elseif now < s.seen then
   -- The clock jumped back: all instants go with it.
   local ahead = s.seen - now
-  for _, name in ipairs({'tat', 'count_at', 'assured_1', 'assured_2', 'turn_1', 'turn_2', 'pause', 'retry_at'}) do
+  for _, name in ipairs({'tat', 'count_at', 'assured_1', 'assured_2', 'turn_0', 'turn_1', 'turn_2', 'pause', 'retry_at'}) do
     s[name] = s[name] - ahead
   end
   if s.cut_at ~= 0 then s.cut_at = s.cut_at - ahead end
@@ -98,7 +99,7 @@ elseif now < s.seen then
 end
 
 -- The circuit of the endpoint: opened by a share of calls without an answer, closed by the answer to one probe.
-local CIRCUIT = {'ok', 'bad', 'ok_before', 'bad_before', 'at', 'opened_at', 'next_probe_at', 'fails', 'closed_at'}
+local CIRCUIT = {'ok', 'bad', 'ok_before', 'bad_before', 'at', 'opened_at', 'next_probe_at', 'fails', 'probing', 'closed_at'}
 local c = read(KEYS[3], CIRCUIT)
 local c_held = copy(c)
 local first_probe_ms, longest_probe_ms = tonumber(ARGV[25]), tonumber(ARGV[26])
@@ -108,7 +109,7 @@ local function count_answers()
   local span = now_ms - c.at
   if span < 0 or span >= 2 * CIRCUIT_SPAN_MS then
     c.ok, c.bad, c.ok_before, c.bad_before, c.at = 0, 0, 0, 0, now_ms
-  elseif span >= CIRCUIT_SPAN_MS then
+  elseif span >= CIRCUIT_SPAN_MS or (span >= CIRCUIT_BUSY_SPAN_MS and c.ok + c.bad >= CIRCUIT_MANY) then
     c.ok, c.bad, c.ok_before, c.bad_before, c.at = 0, 0, c.ok, c.bad, now_ms
   end
   c.ok, c.bad = c.ok + answered, c.bad + unwell
@@ -124,7 +125,7 @@ if c.next_probe_at ~= 0 then
     for _, name in ipairs(CIRCUIT) do c[name] = 0 end
     c.closed_at, c.at = now_ms, now_ms
   elseif tonumber(ARGV[22]) == 2 then
-    c.fails = c.fails + 1
+    c.fails, c.probing = c.fails + 1, 0
     c.next_probe_at = now_ms + math.min(longest_probe_ms, first_probe_ms * 2 ^ math.min(c.fails - 1, 30))
   end
 end
@@ -244,12 +245,14 @@ local function place_below_checkout(most)
 end
 
 local function place_checkout()
-  if booked_wait <= math.min(longest_wait, FURTHEST) then
-    book()
-  else
-    wait = booked_wait
-    if wait <= longest_wait then wait = wait - FURTHEST end
-  end
+  if booked_wait <= math.min(longest_wait, FURTHEST) then return book() end
+  wait = booked_wait
+  if wait > longest_wait then return end
+  -- So many are booked that the others come back in turn.
+  local soonest = booked_wait - FURTHEST
+  local turn = math.max(now + soonest, s.turn_0)
+  wait = turn - now
+  if wait <= longest_wait then s.turn_0 = math.ceil(turn + interval) end
 end
 
 local function probe(account_probe_at)
@@ -257,6 +260,8 @@ local function probe(account_probe_at)
   local until_probe = math.max(probe_at_ms * 1000, s.pause) - now
   if until_probe > 0 then
     reason, wait = account_probe_at and BY_ACCOUNT or BY_CIRCUIT, until_probe
+    -- The probe's answer will open the way, or tell when the next one is due.
+    if reason == BY_CIRCUIT and c.probing ~= 0 then wait = math.min(wait, PROBED_AGAIN) end
     return
   end
   if account_probe_at then
@@ -265,7 +270,7 @@ local function probe(account_probe_at)
   end
   if c.next_probe_at ~= 0 then
     probes = probes + 2
-    c.next_probe_at = now_ms + probe_ms
+    c.next_probe_at, c.probing = now_ms + probe_ms, 1
   end
   book() -- in any case: nobody else may send meanwhile
 end

@@ -1,0 +1,36 @@
+"""A pace of its own for each test."""
+
+from redis.asyncio import Redis
+
+from worker.clock import Clock, SystemClock
+from worker.domain.job import Lane
+from worker.domain.outcome import Outcome, Verdict
+from worker.pace.pace import Pace, PaceKeys
+from worker.pace.rules import CircuitRules, PaceRules, RetryBudget
+
+DEPTH_US = {Lane.CHECKOUT: 50_000, Lane.RENEWAL: 40_000, Lane.BATCH: 30_000}
+KEYS = PaceKeys("acc", "BindAxn", "endpoint")
+SCHEDULE, STOP, CIRCUIT, ORDERS, WAITING = KEYS.all
+SLOWLY_PROBED = CircuitRules(first_interval_ms=60_000, longest_interval_ms=240_000)
+TEN_RETRIES = RetryBudget()
+DONE = Outcome(Verdict.DONE, "OK", http_status=200)
+TIMED_OUT = Outcome(Verdict.AMBIGUOUS, "transport.timeout")
+
+
+def pace_of(
+    redis: Redis,
+    *,
+    action: str = "BindAxn",
+    per_second: float = 1_000,
+    retries: RetryBudget = TEN_RETRIES,
+    circuit: CircuitRules = SLOWLY_PROBED,
+    clock: Clock | None = None,
+) -> Pace:
+    """One process's pace."""
+    return Pace(
+        redis,
+        keys=PaceKeys("acc", action, "endpoint"),
+        rules=PaceRules(per_second, DEPTH_US, retries=retries, circuit=circuit),
+        clock=clock or SystemClock(),
+        random_share=lambda: 0.0,
+    )
