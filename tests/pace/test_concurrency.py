@@ -122,12 +122,12 @@ class SlotsMachine(RuleBasedStateMachine):
     def calls_end(self, data: st.DataObject, latency_ms: int, is_overload: bool, count: int, cancels: bool) -> None:
         """Some calls end; where `cancels`, somebody goes away just when he may have got the slot."""
         lane = data.draw(st.sampled_from(self.holders()))
-        for _ in range(min(count, self.held[lane])):
+        for left in reversed(range(min(count, self.held[lane]))):
             self.held[lane] -= 1
             self.slots.done(lane, latency_ms, is_overload=is_overload)
-        if cancels and self.waiting:
-            data.draw(st.sampled_from(self.waiting)).task.cancel()
-        self.settle()
+            if cancels and self.waiting and not left:
+                data.draw(st.sampled_from(self.waiting)).task.cancel()
+            self.settle()
 
     @precondition(lambda self: self.holders())
     @rule(data=st.data())

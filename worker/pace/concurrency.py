@@ -73,8 +73,11 @@ class InFlight:
         return self._cap.usual_ms
 
     def take(self, lane: Lane, wanted: int) -> int:
-        """As many of the wanted slots as are free for this lane and nobody waits for: 0 to `wanted`."""
-        granted = 0 if self._is_waited_for(lane) else max(0, min(wanted, self._room(lane)))
+        """As many of the wanted slots as are free for this lane: 0 to `wanted`.
+
+        Nobody is overtaken: a slot that somebody waits for is never free, it is handed on when it is freed.
+        """
+        granted = max(0, min(wanted, self._room(lane)))
         if granted:
             self._occupy(lane, granted)
             self._turns[lane] = max(self._turns.values(), default=0) + 1
@@ -107,7 +110,7 @@ class InFlight:
 
         The lane whose last take is longest ago is woken first, so that none starves beside another.
         """
-        if self._room(lane) > 0 and not self._is_waited_for(lane):
+        if self._room(lane) > 0:
             return
         pump = _Pump(lane, asyncio.get_running_loop().create_future())
         self._pumps.append(pump)
@@ -134,10 +137,6 @@ class InFlight:
         if lane is not Lane.CHECKOUT:
             cap -= min(max(1, int(cap * self._checkout_share)), cap - 1)
         return cap - self._in_flight
-
-    def _is_waited_for(self, lane: Lane) -> bool:
-        is_others = lane is not Lane.CHECKOUT and bool(_first(self._others))
-        return bool(_first(self._checkouts)) or is_others
 
     def _occupy(self, lane: Lane, count: int) -> None:
         self._taken[lane] += count
