@@ -34,6 +34,7 @@ from worker.ledger.durable import DurableOpening
 from worker.ledger.endings import Endings
 from worker.ledger.ledger import Ledger
 from worker.ledger.timetable import Timetable
+from worker.pace.concurrency import InFlight
 from worker.pace.pace import Pace, PaceKeys, account_of
 from worker.pace.rules import CircuitRules, PaceRules, ProbeRules, RetryBudget
 from worker.progress import Progress
@@ -173,6 +174,7 @@ def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) ->
             _provider(settings, provider_http, producer.clock),
             _paces(settings, producer),
             duration_ms(settings.pace.patience),
+            producer.clock,
         ),
         bindings=BindingQueue(producer.redis, ttl_ms=duration_ms(settings.result_ttl)),
         courier=delivery,
@@ -262,14 +264,17 @@ def _paces(settings: Settings, producer: ProducerServices) -> Mapping[str, Pace]
         "QuerySubsId": pace.query_per_second,
         "QuerySubscriptionDetail": pace.query_per_second,
     }
-    return {action: _pace(settings, producer, action, rate) for action, rate in per_second.items()}
+    in_flight = InFlight(settings.in_flight, producer.clock)
+    return {action: _pace(settings, producer, in_flight, action, rate) for action, rate in per_second.items()}
 
 
-def _pace(settings: Settings, producer: ProducerServices, action: str, per_second: float) -> Pace:
+def _pace(settings: Settings, producer: ProducerServices, in_flight: InFlight, action: str, per_second: float) -> Pace:
     return Pace(
         producer.redis,
         keys=PaceKeys(account_of(settings.access_key_id), action, urlsplit(settings.endpoint).netloc),
         rules=_pace_rules(settings, per_second),
+        in_flight=in_flight,
+        share_without_redis=settings.pace.share_without_redis,
         clock=producer.clock,
     )
 

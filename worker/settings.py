@@ -74,6 +74,13 @@ class PaceSettings(BaseModel):
         timedelta(seconds=5), description="first interval between probes of an account that the provider refuses"
     )
     probe_longest: Duration = Field(timedelta(minutes=5), description="longest interval between those probes")
+    share_without_redis: float = Field(
+        0,
+        ge=0,
+        le=1,
+        description="while Redis is away, checkouts already taken go on in each process at this share of the last "
+        "rate; all processes' shares together must not exceed 1; 0: they wait",
+    )
     patience: Duration = Field(
         timedelta(seconds=10), description="longest wait for a permit in a worker; past it the job waits in the ledger"
     )

@@ -19,6 +19,7 @@ from worker.domain.job import DoubtProbe, Job, Lane
 from worker.domain.outcome import Outcome, Verdict
 from worker.ledger.binding_queue import BindingQueue
 from worker.ledger.records import CallbackClaim, Claim, NewJob, Settlement
+from worker.pace.concurrency import InFlight
 from worker.pace.pace import Pace, PaceKeys
 from worker.pace.rules import PaceRules
 from worker.progress import Progress
@@ -119,6 +120,7 @@ class Bench:
             self.redis,
             keys=PaceKeys("acc", action, "endpoint"),
             rules=PaceRules(self.per_second, {Lane.CHECKOUT: 50_000, Lane.BATCH: 30_000}),
+            in_flight=InFlight(1_000, SystemClock()),
             clock=self.clock,
         )
 
@@ -126,7 +128,7 @@ class Bench:
         """The provider wants to hear nothing of binds for so long."""
         permit = await self._pace("BindAxn").permit(Lane.CHECKOUT, patience_ms=100_000)
         pace = self._pace("BindAxn")
-        pace.report(permit, Outcome(Verdict.THROTTLED, "Throttling.User", retry_after_ms=silence_ms))
+        pace.report(permit, Outcome(Verdict.THROTTLED, "Throttling.User", retry_after_ms=silence_ms), 20)
         await pace.permit(Lane.CHECKOUT, patience_ms=0)
 
     def attempts(self) -> Attempts:
@@ -151,7 +153,9 @@ class Bench:
         )
         return Attempts(
             ledger=self.ledger,
-            provider=PacedProvider(self.provider, {action: self._pace(action) for action in SENT}, self.patience_ms),
+            provider=PacedProvider(
+                self.provider, {action: self._pace(action) for action in SENT}, self.patience_ms, self.clock
+            ),
             bindings=BindingQueue(self.redis, ttl_ms=60_000),
             courier=self.courier,
             found_bindings=self.found,

@@ -5,6 +5,7 @@ from redis.asyncio import Redis
 from worker.clock import Clock, SystemClock
 from worker.domain.job import Lane
 from worker.domain.outcome import Outcome, Verdict
+from worker.pace.concurrency import InFlight
 from worker.pace.pace import Pace, PaceKeys
 from worker.pace.rules import CircuitRules, PaceRules, RetryBudget
 
@@ -31,6 +32,7 @@ def pace_of(
         redis,
         keys=PaceKeys("acc", action, "endpoint"),
         rules=PaceRules(per_second, DEPTH_US, retries=retries, circuit=circuit),
+        in_flight=InFlight(1_000, SystemClock()),
         clock=clock or SystemClock(),
         random_share=lambda: 0.0,
     )

@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from worker.clock import SystemClock
 from worker.domain.job import Lane
 from worker.domain.outcome import Outcome, Verdict
+from worker.pace.concurrency import InFlight
 from worker.pace.pace import Pace, PaceKeys
 from worker.pace.permit import Refusal
 from worker.pace.rules import PaceRules, ProbeRules
@@ -22,6 +23,7 @@ def pace_of(redis: Redis, action: str = "BindAxn", first_interval_ms: int = 60_0
         redis,
         keys=PaceKeys("acc", action, "endpoint"),
         rules=PaceRules(1_000, DEPTH_US, probes=probes),
+        in_flight=InFlight(1_000, SystemClock()),
         clock=SystemClock(),
     )
 
@@ -78,7 +80,7 @@ async def test_after_a_good_probe_all_go_on(redis: Redis) -> None:
 async def test_a_probe_waits_for_the_end_of_a_silence_that_the_provider_asked_for(redis: Redis) -> None:
     pace = pace_of(redis)
     permit = await pace.permit(Lane.CHECKOUT, patience_ms=1_000)
-    pace.report(permit, Outcome(Verdict.THROTTLED, "Throttling.User", retry_after_ms=5_000))
+    pace.report(permit, Outcome(Verdict.THROTTLED, "Throttling.User", retry_after_ms=5_000), 20)
     await pace.permit(Lane.CHECKOUT, patience_ms=0)  # tells of it
     await pace.stop_account(CODE, by_probe=False)
     await let_the_probe_be_due(redis)

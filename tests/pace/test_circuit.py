@@ -17,7 +17,7 @@ LANES = [Lane.CHECKOUT, Lane.RENEWAL, Lane.BATCH]
 
 async def sent(pace: Pace, outcome: Outcome, times: int = 1) -> None:
     for _ in range(times):
-        pace.report(await pace.permit(Lane.CHECKOUT, patience_ms=1_000), outcome)
+        pace.report(await pace.permit(Lane.CHECKOUT, patience_ms=1_000), outcome, 20)
     await pace.permit(Lane.CHECKOUT, patience_ms=1_000)
 
 
@@ -67,7 +67,7 @@ async def test_calls_without_an_answer_hold_back_every_worker_and_action(redis: 
 async def test_what_opens_it(redis: Redis, outcome: Outcome, opens: bool) -> None:
     pace = pace_of(redis)
     for _ in range(12):
-        pace.report(Permit(0), outcome)
+        pace.report(Permit(Lane.CHECKOUT), outcome, 20)
     permit = await pace.permit(Lane.CHECKOUT, patience_ms=1_000)
     assert (permit.refusal is Refusal.CIRCUIT_OPEN) is opens
 
@@ -83,9 +83,9 @@ async def test_few_failures_or_a_small_share_of_them_do_not_open_it(redis: Redis
 async def test_throttled_calls_are_answers(redis: Redis) -> None:
     pace = pace_of(redis)
     for _ in range(20):
-        pace.report(Permit(0), Outcome(Verdict.THROTTLED, "Throttling.User"))
+        pace.report(Permit(Lane.CHECKOUT), Outcome(Verdict.THROTTLED, "Throttling.User"), 20)
     for _ in range(12):
-        pace.report(Permit(0), TIMED_OUT)
+        pace.report(Permit(Lane.CHECKOUT), TIMED_OUT, 20)
     assert (await pace.permit(Lane.CHECKOUT, patience_ms=1_000)).come_back_ms == 0
 
 
@@ -98,7 +98,7 @@ async def test_one_probe_at_a_time_and_its_answer_opens_the_way(redis: Redis, la
     refused = await other.permit(lane, patience_ms=1_000)
     assert refused.refusal is Refusal.CIRCUIT_OPEN
     assert refused.come_back_ms <= 1_000, "the probe's answer is expected soon"
-    pace.report(permit, DONE)
+    pace.report(permit, DONE, 20)
     await pace.permit(Lane.CHECKOUT, patience_ms=1_000)
     permit = await other.permit(lane, patience_ms=1_000)
     assert (permit.come_back_ms, permit.is_circuit_probe) == (0, False)
@@ -109,7 +109,7 @@ async def test_after_it_closes_the_rate_grows_from_a_tenth(redis: Redis) -> None
     await opened(redis)
     await let_the_probe_be_due(redis)
     pace = pace_of(redis)
-    pace.report(await probe(pace), DONE)
+    pace.report(await probe(pace), DONE, 20)
     await pace.permit(Lane.CHECKOUT, patience_ms=1_000)
     assert 90 < float(await client.hget(SCHEDULE, "rate")) < 300
     await client.hset(CIRCUIT, "closed_at", str(await now_ms(redis) - 5_000))
@@ -122,7 +122,7 @@ async def test_each_probe_in_vain_doubles_the_interval_up_to_the_longest(redis: 
     pace = pace_of(redis)
     for expected_ms in (120_000, 240_000, 240_000):
         await let_the_probe_be_due(redis)
-        pace.report(await probe(pace), TIMED_OUT)
+        pace.report(await probe(pace), TIMED_OUT, 20)
         assert (await pace.permit(Lane.CHECKOUT, patience_ms=1_000)).refusal is Refusal.CIRCUIT_OPEN
         assert await ms_until_probe(redis) == pytest.approx(expected_ms, abs=5_000)
 
@@ -137,7 +137,7 @@ async def test_a_probe_whose_worker_died_is_followed_by_another(redis: Redis) ->
 async def test_a_late_answer_to_another_call_does_not_close_it(redis: Redis) -> None:
     await opened(redis)
     pace = pace_of(redis)
-    pace.report(Permit(0), DONE)
+    pace.report(Permit(Lane.CHECKOUT), DONE, 20)
     assert (await pace.permit(Lane.CHECKOUT, patience_ms=1_000)).refusal is Refusal.CIRCUIT_OPEN
 
 

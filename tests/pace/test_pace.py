@@ -10,6 +10,7 @@ from tests.ledger.support import now_ms
 from worker.clock import SystemClock
 from worker.domain.job import Lane
 from worker.domain.outcome import Outcome, Verdict
+from worker.pace.concurrency import InFlight
 from worker.pace.pace import Pace, PaceKeys, account_of
 from worker.pace.permit import Permit
 from worker.pace.rules import PaceRules
@@ -37,6 +38,7 @@ def pace_of(redis: Redis, *, per_second: float = 200, clock: SystemClock | None 
         redis,
         keys=PaceKeys("acc", "BindAxn", "endpoint"),
         rules=PaceRules(per_second, {lane: 1_000 * depth_ms for lane, depth_ms in DEPTH_MS.items()}),
+        in_flight=InFlight(1_000, SystemClock()),
         clock=clock or SystemClock(),
     )
 
@@ -264,7 +266,7 @@ async def test_throttled_calls_of_several_workers_cut_once_and_all_learn_of_it(r
     permits = [await pace.permit(Lane.CHECKOUT, patience_ms=100) for pace in (one, other) * 5]
     before, _ = await rate_of(redis)
     for pace, permit in zip((one, other) * 5, permits, strict=True):
-        pace.report(permit, THROTTLED)
+        pace.report(permit, THROTTLED, 20)
     later = [await pace.permit(Lane.CHECKOUT, patience_ms=100) for pace in (one, other)]
     epoch, cut = await rate_of(redis)
     assert epoch == before + 1
@@ -276,7 +278,7 @@ async def test_throttled_calls_of_several_workers_cut_once_and_all_learn_of_it(r
 async def test_calls_that_may_not_have_arrived_tell_nothing_of_the_rate(redis: Redis, verdict: Verdict) -> None:
     await started(redis)
     pace = pace_of(redis)
-    pace.report(await pace.permit(Lane.CHECKOUT, patience_ms=100), Outcome(verdict, "x"))
+    pace.report(await pace.permit(Lane.CHECKOUT, patience_ms=100), Outcome(verdict, "x"), 20)
     await pace.permit(Lane.CHECKOUT, patience_ms=100)
     client: Any = redis
     assert await client.hmget(KEY, "accepted_since", "refused_since") == [None, None]
@@ -287,10 +289,10 @@ async def test_what_became_of_a_call_is_told_with_the_next_wish_or_soon(redis: R
     await started(redis)
     pace, client = pace_of(redis), cast("Any", redis)
     permit = await pace.permit(Lane.CHECKOUT, patience_ms=100)
-    pace.report(permit, Outcome(Verdict.DONE, "OK"))
+    pace.report(permit, Outcome(Verdict.DONE, "OK"), 20)
     await pace.permit(Lane.BATCH, patience_ms=100)
     assert await client.hget(KEY, "accepted_since") == "1"
-    pace.report(permit, Outcome(Verdict.WRONG_REQUEST, "isv.PHONE_INVALID"))
+    pace.report(permit, Outcome(Verdict.WRONG_REQUEST, "isv.PHONE_INVALID"), 20)
     end = time.monotonic() + 2
     while await client.hget(KEY, "accepted_since") != "2":
         assert time.monotonic() < end, "flushed after 50 ms"
@@ -300,7 +302,7 @@ async def test_what_became_of_a_call_is_told_with_the_next_wish_or_soon(redis: R
 async def test_telling_takes_no_place(redis: Redis) -> None:
     await started(redis)
     pace, client = pace_of(redis, per_second=20), cast("Any", redis)
-    pace.report(Permit(0), Outcome(Verdict.DONE, "OK"))
+    pace.report(Permit(Lane.CHECKOUT), Outcome(Verdict.DONE, "OK"), 20)
     end = time.monotonic() + 2
     while await client.hget(KEY, "accepted_since") != "1":
         assert time.monotonic() < end
@@ -312,7 +314,7 @@ async def test_the_providers_own_delay_holds_every_worker(redis: Redis) -> None:
     await started(redis)
     one, other = pace_of(redis), pace_of(redis)
     permit = await one.permit(Lane.CHECKOUT, patience_ms=100)
-    one.report(permit, Outcome(Verdict.THROTTLED, "Throttling.User", retry_after_ms=5_000))
+    one.report(permit, Outcome(Verdict.THROTTLED, "Throttling.User", retry_after_ms=5_000), 20)
     await one.permit(Lane.CHECKOUT, patience_ms=0)
     for lane in DEPTH_MS:
         assert 4_000 < (await other.permit(lane, patience_ms=0)).come_back_ms <= 5_000

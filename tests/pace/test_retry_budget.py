@@ -39,7 +39,7 @@ async def test_processed_calls_add_their_share(redis: Redis) -> None:
     while (await retried(pace, Lane.CHECKOUT)).come_back_ms == 0:
         pass
     for _ in range(4):
-        pace.report(Permit(0), DONE)
+        pace.report(Permit(Lane.CHECKOUT), DONE, 20)
     assert [(await retried(pace, Lane.CHECKOUT)).come_back_ms == 0 for _ in range(2)] == [True, True]
 
 

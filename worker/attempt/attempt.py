@@ -265,7 +265,13 @@ class Attempts:
         permit = await self.provider.permit(action, claim.lane, is_retry=claim.was_sent_in_vain)
         if permit.come_back_ms:
             return unsent_wait(claim, permit.come_back_ms, permit.refusal.code)
-        if not await self.leases.covers(lease, self.rules.attempt_timeout_ms):
+        is_covered = False
+        try:
+            is_covered = await self.leases.covers(lease, self.rules.attempt_timeout_ms)
+        finally:
+            if not is_covered:
+                self.provider.unused(action, permit)
+        if not is_covered:
             return unsent_wait(claim, 0, "lease.lost")
         reached(
             "attempt.sending", claim.job_id, token=claim.token, fence=claim.fence, attempt=claim.attempt, action=action

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from redis.exceptions import RedisError
 
+from worker.clock import Clock
 from worker.domain.job import Lane
 from worker.domain.outcome import Outcome, Verdict
 from worker.pace.pace import Pace
@@ -35,6 +36,7 @@ class PacedProvider:
     provider: Caller
     paces: Mapping[str, Pace]
     patience_ms: int
+    clock: Clock
 
     async def permit(self, action: str, lane: Lane, *, is_retry: bool = False) -> Permit:
         """A permit to send this action once, or when to come back."""
@@ -42,10 +44,19 @@ class PacedProvider:
 
     async def send(self, action: str, parameters: Mapping[str, str], *, nonce: str, permit: Permit) -> Outcome:
         """Use a permit."""
-        outcome = await self.provider.call(action, dict(parameters), nonce=nonce)
-        self.paces[action].report(permit, outcome)
+        pace, sent_ms = self.paces[action], self.clock.monotonic_ms()
+        try:
+            outcome = await self.provider.call(action, dict(parameters), nonce=nonce)
+        except BaseException:
+            pace.unused(permit)
+            raise
+        pace.report(permit, outcome, self.clock.monotonic_ms() - sent_ms)
         await self._judge_account(action, outcome, permit)
         return outcome
+
+    def unused(self, action: str, permit: Permit) -> None:
+        """Nothing was sent with this permit."""
+        self.paces[action].unused(permit)
 
     async def aclose(self) -> None:
         """Ask for no permits any more."""

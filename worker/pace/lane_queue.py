@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from worker.domain.job import Lane
+from worker.pace.concurrency import InFlight
 from worker.pace.permit import Permit, Refusal
 from worker.pace.schedule import Places, Schedule
 
@@ -16,10 +17,10 @@ _MOST_AT_ONCE = 128
 _LEAST_SPREAD_MS, _MOST_SPREAD_MS = 1_000, 5_000
 
 
-def refused(refusal: Refusal, wait_ms: float, random_share: float) -> Permit:
+def refused(lane: Lane, refusal: Refusal, wait_ms: float, random_share: float) -> Permit:
     """No permit, and when to come back; not all at once where many were sent away for the same reason."""
     spread_ms = 0.0 if refusal is Refusal.RATE else min(max(wait_ms, _LEAST_SPREAD_MS), _MOST_SPREAD_MS)
-    return Permit(max(1, round(wait_ms + spread_ms * random_share)), refusal)
+    return Permit(lane, max(1, round(wait_ms + spread_ms * random_share)), refusal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +51,14 @@ class LaneQueue:
     def __init__(
         self,
         schedule: Schedule,
+        in_flight: InFlight,
         lane: Lane,
         *,
         random_share: Callable[[], float],
         are_retries: bool = False,
     ) -> None:
         self._schedule = schedule
+        self._in_flight = in_flight
         self._clock = schedule.clock
         self._lane = lane
         self._are_retries = are_retries
@@ -68,7 +71,7 @@ class LaneQueue:
         """A permit, or when to come back."""
         now_ms = self._clock.monotonic_ms()
         if now_ms + patience_ms < self._closed_until_ms:
-            return Permit(max(1, round(self._closed_until_ms - now_ms)))
+            return Permit(self._lane, max(1, round(self._closed_until_ms - now_ms)))
         waiter = _Waiter(asyncio.get_running_loop().create_future(), now_ms + patience_ms)
         self._waiters.append(waiter)
         if self._asking is None or self._asking.done():
@@ -109,12 +112,17 @@ class LaneQueue:
     async def _ask_once(self) -> None:
         waiting = self._still_waiting()
         patience_ms = max(0.0, max(waiter.until_ms for waiter in waiting) - self._clock.monotonic_ms())
-        places = await self._schedule.ask(
-            self._lane,
-            min(len(waiting), _MOST_AT_ONCE),
-            longest_wait_ms=patience_ms,
-            are_retries=self._are_retries,
-        )
+        slots = await self._slots(min(len(waiting), _MOST_AT_ONCE), patience_ms)
+        if not slots:
+            return
+        granted = 0
+        try:
+            places = await self._schedule.ask(
+                self._lane, slots, longest_wait_ms=patience_ms, are_retries=self._are_retries
+            )
+            granted = places.granted
+        finally:
+            self._in_flight.give_back(self._lane, slots - granted)
         now_ms = self._clock.monotonic_ms()
         if places.granted:
             self._hand_out(places, now_ms)
@@ -126,12 +134,30 @@ class LaneQueue:
                 self._closed_until_ms = now_ms + places.wait_ms
                 await self._clock.sleep_ms(places.wait_ms)
 
+    async def _slots(self, wanted: int, patience_ms: float) -> int:
+        """Slots for calls in flight; 0 where all are taken for longer than anybody's patience."""
+        slots = self._in_flight.take(self._lane, wanted)
+        if slots:
+            return slots
+        room = asyncio.ensure_future(self._in_flight.room(self._lane))
+        patience = asyncio.ensure_future(self._clock.sleep_ms(patience_ms))
+        try:
+            await asyncio.wait({room, patience}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            room.cancel()
+            patience.cancel()
+        now_ms = self._clock.monotonic_ms()
+        for waiter in self._still_waiting():
+            if now_ms >= waiter.until_ms:
+                waiter.place.set_result(refused(self._lane, Refusal.IN_FLIGHT, 0, self._random_share()))
+        return self._in_flight.take(self._lane, min(wanted, self.waiting))
+
     def _hand_out(self, places: Places, now_ms: float) -> None:
         interval_us = int(places.interval_ms * 1000)
         for number in range(places.granted):
             place = _Place(
                 now_ms + places.wait_ms + number * places.interval_ms,
-                places.permit,
+                places.permit(self._lane),
                 places.end,
                 interval_us,
                 is_last=number == places.granted - 1,
@@ -144,7 +170,9 @@ class LaneQueue:
             return
         if self._still_waiting():
             self._waiters.popleft().place.set_result(place)
-        elif place.is_last and not (place.permit.is_probe or place.permit.is_circuit_probe):
+            return
+        self._in_flight.give_back(self._lane)
+        if place.is_last and not (place.permit.is_probe or place.permit.is_circuit_probe):
             self._schedule.give_back(place.end, place.interval_us)
 
     def _send_away(self, places: Places, now_ms: float) -> None:
@@ -154,7 +182,7 @@ class LaneQueue:
         come_back_ms = max(places.wait_ms, len(waiting) * places.interval_ms) if is_rate else places.wait_ms
         for waiter in waiting:
             if not is_rate or now_ms + places.wait_ms >= waiter.until_ms:
-                waiter.place.set_result(refused(places.refusal, come_back_ms, self._random_share()))
+                waiter.place.set_result(refused(self._lane, places.refusal, come_back_ms, self._random_share()))
 
     def _still_waiting(self) -> deque[_Waiter]:
         self._waiters = deque(waiter for waiter in self._waiters if not waiter.place.done())

@@ -40,6 +40,11 @@ class LocalShare:
         self._enters_at_ms: float | None = None
         self._last_ms = -math.inf
 
+    @property
+    def is_on(self) -> bool:
+        """Whether anything may be sent without Redis."""
+        return self._share > 0
+
     def know(self, interval_ms: float) -> None:
         """Redis answered: calls of all workers are so many ms apart. What comes next is a new absence."""
         if interval_ms > 0:

@@ -51,11 +51,10 @@ class Places:
     epoch: int
     end: str
 
-    @property
-    def permit(self) -> Permit:
+    def permit(self, lane: Lane) -> Permit:
         """The permit for one of them."""
         return Permit(
-            0,
+            lane,
             is_probe=bool(self.probes & _ACCOUNT_PROBE),
             is_circuit_probe=bool(self.probes & _CIRCUIT_PROBE),
             epoch=self.epoch,
