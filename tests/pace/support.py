@@ -2,6 +2,7 @@
 
 from redis.asyncio import Redis
 
+from tests.ledger.support import now_ms
 from worker.clock import Clock, SystemClock
 from worker.domain.job import Lane
 from worker.domain.outcome import Outcome, Verdict
@@ -25,6 +26,8 @@ def pace_of(
     per_second: float = 1_000,
     retries: RetryBudget = TEN_RETRIES,
     circuit: CircuitRules = SLOWLY_PROBED,
+    in_flight: InFlight | None = None,
+    share_without_redis: float = 0.0,
     clock: Clock | None = None,
 ) -> Pace:
     """One process's pace."""
@@ -32,7 +35,15 @@ def pace_of(
         redis,
         keys=PaceKeys("acc", action, "endpoint"),
         rules=PaceRules(per_second, DEPTH_US, retries=retries, circuit=circuit),
-        in_flight=InFlight(1_000, SystemClock()),
+        in_flight=in_flight or InFlight(1_000, SystemClock()),
+        share_without_redis=share_without_redis,
         clock=clock or SystemClock(),
         random_share=lambda: 0.0,
     )
+
+
+async def let_a_second_pass(redis: Redis) -> None:
+    """Past the start without a burst: the schedule is free."""
+    pace, client = pace_of(redis), redis
+    pace.unused(await pace.permit(Lane.CHECKOUT, patience_ms=100))
+    await client.hset(SCHEDULE, "tat", str((await now_ms(redis)) * 1000))

@@ -14,6 +14,8 @@ from worker.pace.permit import Permit, Refusal
 from worker.pace.schedule import Places, Schedule
 
 _MOST_AT_ONCE = 128
+_LATE_MS = 250
+"""Asking takes time, too: who has just run out of patience takes a place that is there now."""
 _LEAST_SPREAD_MS, _MOST_SPREAD_MS = 1_000, 5_000
 
 
@@ -126,13 +128,13 @@ class LaneQueue:
         now_ms = self._clock.monotonic_ms()
         if places.granted:
             self._hand_out(places, now_ms)
-            if self._still_waiting():
-                await self._clock.sleep_ms(places.again_ms)
+            closed_ms = places.again_ms
         else:
             self._send_away(places, now_ms)
-            if self._still_waiting():
-                self._closed_until_ms = now_ms + places.wait_ms
-                await self._clock.sleep_ms(places.wait_ms)
+            closed_ms = places.wait_ms
+        if self._still_waiting():
+            self._closed_until_ms = now_ms + closed_ms
+            await self._clock.sleep_ms(closed_ms)
 
     async def _slots(self, wanted: int, patience_ms: float) -> int:
         """Slots for calls in flight; 0 where all are taken for longer than anybody's patience."""
@@ -165,12 +167,15 @@ class LaneQueue:
             self._pass_on(place)
 
     def _pass_on(self, place: _Place | Permit) -> None:
-        """To the next who waits; a place that nobody wants goes back if it is the lease's last."""
+        """To the next who can wait for it; a place that nobody wants goes back if it is the lease's last."""
         if isinstance(place, Permit):
             return
-        if self._still_waiting():
-            self._waiters.popleft().place.set_result(place)
-            return
+        for waiter in self._still_waiting():
+            if place.at_ms <= waiter.until_ms + _LATE_MS:
+                waiter.place.set_result(place)
+                return
+            come_back_ms = place.at_ms - self._clock.monotonic_ms()
+            waiter.place.set_result(refused(self._lane, Refusal.RATE, come_back_ms, self._random_share()))
         self._in_flight.give_back(self._lane)
         if place.is_last and not (place.permit.is_probe or place.permit.is_circuit_probe):
             self._schedule.give_back(place.end, place.interval_us)
