@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from celery import Celery
 from redis.asyncio import Redis
@@ -33,6 +34,7 @@ from worker.ledger.durable import DurableOpening
 from worker.ledger.endings import Endings
 from worker.ledger.ledger import Ledger
 from worker.ledger.timetable import Timetable
+from worker.pace.desk import PaceDesk
 from worker.pace.pace import Pace, ProbeRules, account_of
 from worker.progress import Progress
 from worker.provider.client import ProviderClient
@@ -67,6 +69,7 @@ class ProducerServices:
     found_bindings: FoundBindingsDesk
     resolutions: Resolutions
     durable: DurableOpening
+    pace_desk: PaceDesk
 
     async def aclose(self) -> None:
         """Close connections."""
@@ -138,6 +141,8 @@ def build_producer(settings: Settings, app: Celery, clock: Clock | None = None) 
     return ProducerServices(
         settings, redis, ledger, intake, Endings(redis, ledger), announcer, executor, clock, found_bindings,
         Resolutions(ledger, found_bindings, Audit(redis), clock, settings.lease_ms), durable,
+        PaceDesk(redis, account=account_of(settings.access_key_id), endpoint=urlsplit(settings.endpoint).netloc,
+                 per_second=settings.pace.per_second),
     )  # fmt: skip
 
 
@@ -252,15 +257,7 @@ def _provider(settings: Settings, http: HttpClient, clock: Clock) -> ProviderCli
 
 
 def _paces(settings: Settings, producer: ProducerServices) -> Mapping[str, Pace]:
-    pace = settings.pace
-    per_second = {
-        "BindAxn": pace.bind_axn_per_second,
-        "UnbindSubscription": pace.unbind_per_second,
-        "UpdateSubscription": pace.update_per_second,
-        "QuerySubsId": pace.query_per_second,
-        "QuerySubscriptionDetail": pace.query_per_second,
-    }
-    return {action: _pace(settings, producer, action, rate) for action, rate in per_second.items()}
+    return {action: _pace(settings, producer, action, rate) for action, rate in settings.pace.per_second.items()}
 
 
 def _pace(settings: Settings, producer: ProducerServices, action: str, per_second: float) -> Pace:
