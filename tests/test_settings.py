@@ -51,6 +51,26 @@ def test_a_lease_just_longer_than_an_attempt_is_accepted(monkeypatch: pytest.Mon
     assert load_settings().lease_ms == 10_001
 
 
+@pytest.mark.parametrize("depths", [("40ms", "41ms", "30ms"), ("50ms", "40ms", "41ms"), ("10ms", "20ms", "30ms")])
+def test_a_lower_lane_that_runs_further_ahead_than_a_higher_one_is_refused(
+    monkeypatch: pytest.MonkeyPatch, depths: tuple[str, str, str]
+) -> None:
+    for lane, depth in zip(("CHECKOUT", "RENEWAL", "BATCH"), depths, strict=True):
+        monkeypatch.setenv(f"AXN_PACE__{lane}_DEPTH", depth)
+    named = r" >= ".join(
+        rf"AXN_PACE__{lane}_DEPTH \({depth}\)"
+        for lane, depth in zip(("CHECKOUT", "RENEWAL", "BATCH"), depths, strict=True)
+    )
+    with pytest.raises(SettingsError, match=rf"^{named} must hold"):
+        load_settings()
+
+
+def test_lanes_that_run_equally_far_ahead_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    for lane in ("CHECKOUT", "RENEWAL", "BATCH"):
+        monkeypatch.setenv(f"AXN_PACE__{lane}_DEPTH", "40ms")
+    assert load_settings().pace.batch_depth == timedelta(milliseconds=40)
+
+
 @pytest.mark.parametrize(
     ("redis_url", "broker_url"),
     [

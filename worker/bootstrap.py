@@ -1,7 +1,6 @@
 """The only place where the parts are put together: settings in, services out. Tests pass their own parts in here."""
 
 import asyncio
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -22,7 +21,6 @@ from worker.callbacks.signature import decode_secrets
 from worker.clock import Clock, SystemClock
 from worker.delivery import Delivery
 from worker.domain.durations import duration_ms
-from worker.domain.job import Lane
 from worker.errors import SettingsError
 from worker.http import HttpClient
 from worker.intake.acceptance import Acceptance, AcceptanceRules
@@ -34,9 +32,9 @@ from worker.ledger.durable import DurableOpening
 from worker.ledger.endings import Endings
 from worker.ledger.ledger import Ledger
 from worker.ledger.timetable import Timetable
-from worker.pace.concurrency import InFlight
-from worker.pace.pace import Pace, PaceKeys, account_of
-from worker.pace.rules import CircuitRules, PaceRules, ProbeRules, RetryBudget
+from worker.pace.assembly import build_paces
+from worker.pace.desk import PaceDesk
+from worker.pace.keys import account_of
 from worker.progress import Progress
 from worker.provider.client import ProviderClient
 from worker.provider.credentials import ChainCredentials, CredentialsSource, StaticCredentials, official_chain
@@ -70,6 +68,7 @@ class ProducerServices:
     found_bindings: FoundBindingsDesk
     resolutions: Resolutions
     durable: DurableOpening
+    pace_desk: PaceDesk
 
     async def aclose(self) -> None:
         """Close connections."""
@@ -141,6 +140,8 @@ def build_producer(settings: Settings, app: Celery, clock: Clock | None = None) 
     return ProducerServices(
         settings, redis, ledger, intake, Endings(redis, ledger), announcer, executor, clock, found_bindings,
         Resolutions(ledger, found_bindings, Audit(redis), clock, settings.lease_ms), durable,
+        PaceDesk(redis, account=account_of(settings.access_key_id), endpoint=urlsplit(settings.endpoint).netloc,
+                 per_second=settings.pace.per_second),
     )  # fmt: skip
 
 
@@ -172,7 +173,7 @@ def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) ->
         ledger=producer.ledger,
         provider=PacedProvider(
             _provider(settings, provider_http, producer.clock),
-            _paces(settings, producer),
+            build_paces(producer.redis, settings, producer.clock),
             duration_ms(settings.pace.patience),
             producer.clock,
         ),
@@ -252,52 +253,6 @@ def _provider(settings: Settings, http: HttpClient, clock: Clock) -> ProviderCli
         answer_format=settings.answer_format,
         total_timeout_ms=duration_ms(settings.attempt_timeout),
         clock=clock,
-    )
-
-
-def _paces(settings: Settings, producer: ProducerServices) -> Mapping[str, Pace]:
-    pace = settings.pace
-    per_second = {
-        "BindAxn": pace.bind_axn_per_second,
-        "UnbindSubscription": pace.unbind_per_second,
-        "UpdateSubscription": pace.update_per_second,
-        "QuerySubsId": pace.query_per_second,
-        "QuerySubscriptionDetail": pace.query_per_second,
-    }
-    in_flight = InFlight(settings.in_flight, producer.clock)
-    return {action: _pace(settings, producer, in_flight, action, rate) for action, rate in per_second.items()}
-
-
-def _pace(settings: Settings, producer: ProducerServices, in_flight: InFlight, action: str, per_second: float) -> Pace:
-    return Pace(
-        producer.redis,
-        keys=PaceKeys(account_of(settings.access_key_id), action, urlsplit(settings.endpoint).netloc),
-        rules=_pace_rules(settings, per_second),
-        in_flight=in_flight,
-        share_without_redis=settings.pace.share_without_redis,
-        clock=producer.clock,
-    )
-
-
-def _pace_rules(settings: Settings, per_second: float) -> PaceRules:
-    pace, circuit, retry = settings.pace, settings.circuit, settings.retry
-    return PaceRules(
-        per_second=per_second,
-        depth_us={
-            Lane.CHECKOUT: 1000 * duration_ms(pace.checkout_depth),
-            Lane.RENEWAL: 1000 * duration_ms(pace.renewal_depth),
-            Lane.BATCH: 1000 * duration_ms(pace.batch_depth),
-        },
-        assured_share=pace.assured_share,
-        probes=ProbeRules(
-            first_interval_ms=duration_ms(pace.probe_first),
-            longest_interval_ms=duration_ms(pace.probe_longest),
-            probe_ms=settings.lease_ms,
-        ),
-        retries=RetryBudget(retry.budget_per_second, retry.budget_share),
-        circuit=CircuitRules(
-            circuit.least, circuit.share, duration_ms(circuit.probe_first), duration_ms(circuit.probe_longest)
-        ),
     )
 
 

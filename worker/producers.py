@@ -6,17 +6,20 @@ set of connections per process, made at the first call from the AXN_ settings, a
 
 import asyncio
 import atexit
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 from worker.app import build_app
 from worker.bootstrap import ProducerServices, build_producer
 from worker.domain.any_request import AnyRequest
 from worker.domain.durability import Durability, parse_durability
-from worker.domain.job import Job, JobKind
+from worker.domain.job import Job, JobKind, Lane
+from worker.errors import SettingsError
 from worker.intake.intake import Submitted
 from worker.ledger import listing
 from worker.ledger.audit import AuditLine
+from worker.pace.desk import PaceDesk
+from worker.pace.state import AccountState
 from worker.redis_faults import asking
 from worker.runtime import OnePerProcess, Runtime
 from worker.settings import load_settings
@@ -168,6 +171,43 @@ async def _asking(services: ProducerServices, work: Coroutine[Any, Any, T]) -> T
 def list_jobs(wanted: listing.JobFilter, limit: int, tell: listing.Tell) -> list[Job]:
     """Many jobs: see `worker.ledger.listing.list_jobs`."""
     return _run(listing.list_jobs(_producer.get().services.redis, wanted, limit, tell))
+
+
+def pace_state(actions: Sequence[str] = ()) -> AccountState:
+    """How the calls of the settings' account go: see `worker.pace.desk.PaceDesk.read`.
+
+    Raises:
+        SettingsError: no setting names the account.
+        PaceOrderError: an action is unknown.
+        LedgerUnavailableError: Redis did not answer.
+    """
+    return _at_the_desk(lambda desk: desk.read(actions))
+
+
+def set_pace(action: str, per_second: float | None, *, by: str) -> None:
+    """See `PaceDesk.set_per_second`; raises what `pace_state` does."""
+    _at_the_desk(lambda desk: desk.set_per_second(action, per_second, by=by))
+
+
+def pause_pace(lanes: Sequence[Lane] = (), actions: Sequence[str] = (), *, by: str) -> None:
+    """See `PaceDesk.pause`; raises what `pace_state` does."""
+    _at_the_desk(lambda desk: desk.pause(lanes, actions, by=by))
+
+
+def resume_pace(lanes: Sequence[Lane] = (), actions: Sequence[str] = (), *, by: str) -> None:
+    """See `PaceDesk.resume`; raises what `pace_state` does."""
+    _at_the_desk(lambda desk: desk.resume(lanes, actions, by=by))
+
+
+def _at_the_desk(work: Callable[[PaceDesk], Coroutine[Any, Any, T]]) -> T:
+    services = _producer.get().services
+    settings = services.settings
+    if settings.credentials == "static" and not settings.access_key_id:
+        raise SettingsError(
+            "AXN_ACCESS_KEY_ID (or ALIBABA_CLOUD_ACCESS_KEY_ID): must be the workers' key id, "
+            "the pace is kept for its account"
+        )
+    return _run(_asking(services, work(services.pace_desk)))
 
 
 def check_mapping(given: object, kind: JobKind = JobKind.BIND) -> AnyRequest:

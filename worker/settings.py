@@ -85,6 +85,23 @@ class PaceSettings(BaseModel):
         timedelta(seconds=10), description="longest wait for a permit in a worker; past it the job waits in the ledger"
     )
 
+    @model_validator(mode="after")
+    def _higher_lanes_run_further_ahead(self) -> Self:
+        depths = {name: getattr(self, f"{name}_depth") for name in ("checkout", "renewal", "batch")}
+        if not depths["checkout"] >= depths["renewal"] >= depths["batch"]:
+            given = (f"{PREFIX}PACE__{name.upper()}_DEPTH ({duration_ms(depths[name])}ms)" for name in depths)
+            raise ValueError(f"{' >= '.join(given)} must hold, or a lower lane would go before a higher one")
+        return self
+
+    @property
+    def per_second(self) -> dict[str, float]:
+        """The rate of each of the provider's actions that is called."""
+        return {
+            "BindAxn": self.bind_axn_per_second, "UnbindSubscription": self.unbind_per_second,
+            "UpdateSubscription": self.update_per_second, "QuerySubsId": self.query_per_second,
+            "QuerySubscriptionDetail": self.query_per_second,
+        }  # fmt: skip
+
 
 class CircuitSettings(BaseModel):
     """When calls to the endpoint are held back because it does not answer, all workers together."""
@@ -326,4 +343,8 @@ def _settings_fault(fault: object) -> str:
     assert isinstance(fault, dict)  # noqa: S101 - pydantic's own form
     text = fault["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     where = "__".join(str(part) for part in fault["loc"]).upper()
-    return text if not where else f"{where if where.startswith(PREFIX) else PREFIX + where}: {text}"
+    return (
+        text
+        if not where or text.startswith(PREFIX)
+        else f"{where if where.startswith(PREFIX) else PREFIX + where}: {text}"
+    )

@@ -20,7 +20,8 @@ from worker.domain.outcome import Outcome, Verdict
 from worker.ledger.binding_queue import BindingQueue
 from worker.ledger.records import CallbackClaim, Claim, NewJob, Settlement
 from worker.pace.concurrency import InFlight
-from worker.pace.pace import Pace, PaceKeys
+from worker.pace.keys import PaceKeys
+from worker.pace.pace import Pace
 from worker.pace.rules import PaceRules
 from worker.progress import Progress
 

@@ -7,7 +7,8 @@ from worker.clock import Clock, SystemClock
 from worker.domain.job import Lane
 from worker.domain.outcome import Outcome, Verdict
 from worker.pace.concurrency import InFlight
-from worker.pace.pace import Pace, PaceKeys
+from worker.pace.keys import PaceKeys
+from worker.pace.pace import Pace
 from worker.pace.rules import CircuitRules, PaceRules, RetryBudget
 
 DEPTH_US = {Lane.CHECKOUT: 50_000, Lane.RENEWAL: 40_000, Lane.BATCH: 30_000}

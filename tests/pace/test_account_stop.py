@@ -9,7 +9,8 @@ from worker.clock import SystemClock
 from worker.domain.job import Lane
 from worker.domain.outcome import Outcome, Verdict
 from worker.pace.concurrency import InFlight
-from worker.pace.pace import Pace, PaceKeys
+from worker.pace.keys import PaceKeys
+from worker.pace.pace import Pace
 from worker.pace.permit import Refusal
 from worker.pace.rules import PaceRules, ProbeRules
 

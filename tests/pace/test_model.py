@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.pace.model import Call, Circuit, Reply, Rules, State, World, acquire
 from worker.local.redis_server import EmbeddedRedis
-from worker.pace.pace import PaceKeys
+from worker.pace.keys import PaceKeys
 
 SCRIPT = resources.files("worker.pace").joinpath("scripts", "acquire.lua").read_text(encoding="utf-8")
 KEYS = PaceKeys("acc", "BindAxn", "endpoint").all

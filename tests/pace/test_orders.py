@@ -6,9 +6,12 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.ledger.support import now_ms
-from tests.pace.support import ORDERS, SCHEDULE, WAITING, pace_of
+from tests.pace.support import DONE, ORDERS, SCHEDULE, TIMED_OUT, WAITING, pace_of
 from worker.domain.job import Lane
+from worker.domain.outcome import Outcome, Verdict
+from worker.pace.desk import PaceDesk
 from worker.pace.permit import Refusal
+from worker.pace.state import LastMinute
 
 LANES = [Lane.CHECKOUT, Lane.RENEWAL, Lane.BATCH]
 
@@ -52,3 +55,23 @@ async def test_who_waits_is_told_now_and_then(redis: Redis) -> None:
         count, at_ms = value.split(":")
         assert count == "1"
         assert abs(int(at_ms) - await now_ms(redis)) < 5_000
+
+
+async def test_the_desk_and_the_script_mean_the_same(redis: Redis) -> None:
+    desk = PaceDesk(redis, account="acc", endpoint="endpoint", per_second={"BindAxn": 500, "UpdateSubscription": 50})
+    await desk.set_per_second("BindAxn", 80, by="ops")
+    await desk.pause([Lane.BATCH], by="ops")
+    pace = pace_of(redis, per_second=500)
+    for outcome in (DONE, DONE, TIMED_OUT, Outcome(Verdict.THROTTLED, "Throttling.User")):
+        pace.report(await pace.permit(Lane.CHECKOUT, patience_ms=1_000), outcome, 20)
+    assert (await pace.permit(Lane.BATCH, patience_ms=1_000)).refusal is Refusal.PAUSED
+    bind, update = (await desk.read()).actions
+    assert bind.ceiling.per_second == 80
+    assert update.traffic is None, "never used"
+    assert bind.traffic is not None
+    assert bind.traffic.rate is not None
+    assert bind.traffic.rate < 80 / 1.05, "cut once"
+    assert bind.traffic.last_minute == LastMinute(sent=4, throttled=1, unwell=1)
+    assert {lane.lane for lane in bind.lanes if lane.is_paused} == {Lane.BATCH}
+    await desk.resume(by="ops")
+    assert (await pace.permit(Lane.BATCH, patience_ms=1_000)).come_back_ms == 0

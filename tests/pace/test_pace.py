@@ -11,7 +11,8 @@ from worker.clock import SystemClock
 from worker.domain.job import Lane
 from worker.domain.outcome import Outcome, Verdict
 from worker.pace.concurrency import InFlight
-from worker.pace.pace import Pace, PaceKeys, account_of
+from worker.pace.keys import PaceKeys, account_of
+from worker.pace.pace import Pace
 from worker.pace.permit import Permit
 from worker.pace.rules import PaceRules
 

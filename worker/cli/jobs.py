@@ -12,14 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from worker import producers
-from worker.cli.output import Exit, complain, job_as_dict, print_json, print_table, refuse
+from worker.cli.output import Exit, complain, job_as_dict, print_json, print_table, readable_age, refuse
 from worker.domain.job import Job, JobKind, JobState
 from worker.domain.masking import mask_text
 from worker.errors import LedgerUnavailableError
 from worker.ledger.listing import JobFilter, Tell
 
 _COLUMNS = ("id", "state", "kind", "lane", "code", "age", "attempts", "out_order_id", "message")
-_MS_PER_UNIT = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000))
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -89,16 +88,8 @@ def _print_table(found: list[Job], *, now_ms: int) -> None:
         table.add_column(name, no_wrap=name != "message", overflow="fold")
     for job in found:
         shown = (
-            job.job_id, job.state, job.kind, job.lane, job.code, _age(now_ms - job.accepted_at), job.attempts,
+            job.job_id, job.state, job.kind, job.lane, job.code, readable_age(now_ms - job.accepted_at), job.attempts,
             job.out_order_id, mask_text(job.message),
         )  # fmt: skip
         table.add_row(*(Text(str(cell)) for cell in shown))
     print_table(table)
-
-
-def _age(age_ms: int) -> str:
-    """The largest unit that fits: 3d, 5h, 12m, 40s."""
-    for unit, length_ms in _MS_PER_UNIT:
-        if age_ms >= length_ms:
-            return f"{age_ms // length_ms}{unit}"
-    return "0s"

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from worker import __version__
-from worker.cli import bind, demo, job, jobs, receiver, resolve, sandbox, settings, unbind, up, update, worker
+from worker.cli import bind, demo, job, jobs, pace, receiver, resolve, sandbox, settings, unbind, up, update, worker
 from worker.cli.output import Exit, complain
 from worker.errors import AxnError, SettingsError
 
@@ -23,6 +23,7 @@ for change in (update.update, unbind.unbind):
     app.command()(change)
 app.add_typer(job.app, name="job")
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(pace.app, name="pace")
 jobs.app.command()(resolve.resolve)
 jobs.app.command()(resolve.audit)
 

@@ -16,6 +16,7 @@ from worker.errors import FieldFault
 
 _UNFOLDED_COLUMNS = 100_000
 """Width of a file or pipe: each row is one line there."""
+_MS_PER_UNIT = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000))
 
 
 class Exit(IntEnum):
@@ -78,12 +79,25 @@ def readable_time(unix_ms: int) -> str:
     return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def print_table(table: Table) -> None:
-    """A table of rows: fitted to a terminal, else one line a row, for programs that read lines."""
+def readable_age(age_ms: int) -> str:
+    """The largest unit that fits: 3d, 5h, 12m, 40s."""
+    for unit, length_ms in _MS_PER_UNIT:
+        if age_ms >= length_ms:
+            return f"{age_ms // length_ms}{unit}"
+    return "0s"
+
+
+def console_of_lines() -> Console:
+    """Standard output: fitted to a terminal, else one line a row, for programs that read lines."""
     console = Console()
     if not console.is_terminal:
         console.width = _UNFOLDED_COLUMNS
-    console.print(table)
+    return console
+
+
+def print_table(table: Table) -> None:
+    """A table of rows, as `console_of_lines` fits it."""
+    console_of_lines().print(table)
 
 
 def _readable(name: str, value: Any) -> str:

@@ -50,7 +50,7 @@ def resolve(
         refuse("give either --bound-as X SUBSID, or --not-bound, --rebind or both", as_json=as_json)
     if not is_job_id(job_id):
         refuse("ID: must be the 26 letters and digits that `axn bind` printed", as_json=as_json)
-    by = by or _whoever_this_is()
+    by = by or whoever_this_is()
     try:
         if bound_as is not None:
             job = producers.resolve_bound(job_id, phone_no_x=_number(bound_as[0], as_json=as_json),
@@ -71,7 +71,8 @@ def _tell(job: Job, by: str, *, as_json: bool) -> None:
         typer.echo(f"audit: job {job.job_id} is {job.state.value}, resolved by {by}", err=True)
 
 
-def _whoever_this_is() -> str:
+def whoever_this_is() -> str:
+    """user@host, for what is kept of who did something."""
     try:
         return f"{getpass.getuser()}@{socket.gethostname()}"
     except (KeyError, OSError):  # no such user in this container

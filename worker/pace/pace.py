@@ -7,10 +7,8 @@ The rate follows the provider: it is cut once for each time that calls are throt
 """
 
 import asyncio
-import hashlib
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -19,6 +17,7 @@ from worker.clock import Clock
 from worker.domain.job import Lane
 from worker.domain.outcome import Outcome, Verdict
 from worker.pace.concurrency import InFlight
+from worker.pace.keys import PaceKeys
 from worker.pace.lane_queue import LaneQueue, refused
 from worker.pace.local_share import LocalShare
 from worker.pace.permit import Permit, Refusal
@@ -32,11 +31,6 @@ _HTTP_SERVER_ERRORS = range(500, 600)
 _ENDPOINTS_OWN_FAILURES = ("transport.", "isp.")
 
 
-def account_of(access_key_id: str) -> str:
-    """A short name for the account, so that no key id stands in a Redis key."""
-    return hashlib.sha256(access_key_id.encode()).hexdigest()[:12]
-
-
 def is_unwell(outcome: Outcome) -> bool:
     """Whether an endpoint did not answer, or with a failure of its own: what opens its circuit."""
     return (
@@ -44,33 +38,6 @@ def is_unwell(outcome: Outcome) -> bool:
         or outcome.http_status in _HTTP_SERVER_ERRORS
         or outcome.code.startswith(_ENDPOINTS_OWN_FAILURES)
     )
-
-
-@dataclass(frozen=True, slots=True)
-class PaceKeys:
-    """The names in Redis of what one action's pace is made of, all in one slot."""
-
-    account: str
-    action: str
-    endpoint: str
-
-    @property
-    def stop(self) -> str:
-        """The stop of the account, for all its actions."""
-        return f"axn1:{{pace:{self.account}}}:stop"
-
-    @property
-    def all(self) -> list[str]:
-        """In `acquire.lua`'s order."""
-        start = f"axn1:{{pace:{self.account}}}"
-        of_action = f"{start}:{self.action}"
-        return [
-            f"{of_action}:schedule",
-            self.stop,
-            f"{start}:circuit:{self.endpoint}",
-            f"{of_action}:orders",
-            f"{of_action}:waiting",
-        ]
 
 
 class Pace:
