@@ -135,11 +135,11 @@ def _table(server: EmbeddedRedis, asked: argparse.Namespace) -> None:
             line = {**asdict(cell), "provider": cell.provider, **asdict(got)}
             print(json.dumps({name: _rounded(value) for name, value in line.items()}), flush=True)  # noqa: T201
         return
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    console = Console(width=None if sys.stdout.isatty() else _FILE_COLUMNS)
     progress = Console(stderr=True)
     table = Table(*_COLUMNS, title=_machine(asked), title_justify="left")
-    for name in table.columns[3:]:
-        name.justify = "right"
+    for place, column in enumerate(table.columns):
+        column.justify, column.no_wrap = "left" if place == _NAME_PLACE else "right", place == _NAME_PLACE
     before = None
     for cell, got in _run(server, asked):
         if before not in (None, (cell.per_second, cell.processes)):
@@ -150,6 +150,8 @@ def _table(server: EmbeddedRedis, asked: argparse.Namespace) -> None:
     console.print(table)
 
 
+_FILE_COLUMNS = 180
+_NAME_PLACE = 2
 _COLUMNS = (
     "limit/s", "proc.", "contestant", "wanted/s", "sent/s", "throttled", "used", "worst s", "cal. s",
     "p50 ms", "p99 ms", "unserved", "CPU µs", "Redis µs", "fair", "prov.", "load",
