@@ -6,7 +6,7 @@ alarm for the case that the parent is killed.
 
 import multiprocessing
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkProcess
 from types import TracebackType
@@ -56,6 +56,13 @@ class Children:
             self._pipes[pipe].join(1)
             raise ChildError(f"a child ended with code {self._pipes[pipe].exitcode}: its error is above") from None
         raise ChildError(f"child {self._pipes[pipe].pid} told nothing for {within_s} s")
+
+    def end(self, pipes: Collection[Connection]) -> None:
+        """Kill these children: they have told all there is to tell."""
+        for pipe in pipes:
+            self._pipes[pipe].kill()
+        for pipe in pipes:
+            self._pipes[pipe].join()
 
     def __enter__(self) -> Self:
         return self
