@@ -17,14 +17,19 @@ from benchmarks.pacing.wire import Address, AsyncSender, Requests
 from worker.clock import SystemClock
 from worker.domain.job import Lane
 from worker.domain.outcome import Outcome, Verdict
+from worker.pace.concurrency import InFlight
+from worker.pace.keys import PaceKeys
 from worker.pace.pace import Pace
 from worker.pace.permit import Permit
+from worker.pace.rules import PaceRules
 from worker.redis_scripts import connect
 
 LoopContestant = Literal["pace", "pace-unknown", "pyrate", "timers"]
 
 CEILING_PER_SECOND = 5_000
-_DEPTH_MS = {Lane.CHECKOUT: 50, Lane.RENEWAL: 40, Lane.BATCH: 30}
+_DEPTH_US = {Lane.CHECKOUT: 50_000, Lane.RENEWAL: 40_000, Lane.BATCH: 30_000}
+_LATENCY_MS = 20.0
+"""Told for each call: with so many slots for calls in flight it decides nothing."""
 _PATIENCE_MS = 10_000
 _TIMEOUT_MS = 5_000
 _DONE = Outcome(Verdict.DONE, "OK")
@@ -55,7 +60,11 @@ class _Ours:
     def __init__(self, redis: Redis, per_second: float) -> None:
         self._clock = SystemClock()
         self._pace = Pace(
-            redis, account="bench", action="BindAxn", per_second=per_second, depth_ms=_DEPTH_MS, clock=self._clock
+            redis,
+            keys=PaceKeys("bench", "BindAxn", "provider"),
+            rules=PaceRules(per_second, _DEPTH_US),
+            in_flight=InFlight(100_000, self._clock),
+            clock=self._clock,
         )
 
     async def permit(self, lane: Lane) -> Permit:
@@ -64,7 +73,7 @@ class _Ours:
         return permit
 
     def report(self, permit: Permit, *, is_done: bool) -> None:
-        self._pace.report(permit, _DONE if is_done else _THROTTLED)
+        self._pace.report(permit, _DONE if is_done else _THROTTLED, _LATENCY_MS)
 
 
 class _Pyrate:
@@ -79,10 +88,10 @@ class _Pyrate:
         made = RedisBucket.init(rates, redis, "bench:pyrate")
         return cls(Limiter(made if isinstance(made, RedisBucket) else await made))
 
-    async def permit(self, lane: Lane) -> Permit:  # noqa: ARG002 - it knows no lanes
+    async def permit(self, lane: Lane) -> Permit:
         if not await self._limiter.try_acquire_async("BindAxn"):
             raise RuntimeError("pyrate-limiter gave no permit")
-        return Permit(0)
+        return Permit(lane)
 
     def report(self, permit: Permit, *, is_done: bool) -> None:
         """It does not ask."""
@@ -95,10 +104,10 @@ class _Timer:
         self._interval_s = 1 / per_second
         self._next_at = time.monotonic()
 
-    async def permit(self, lane: Lane) -> Permit:  # noqa: ARG002 - it knows no lanes
+    async def permit(self, lane: Lane) -> Permit:
         at = self._next_at = max(self._next_at, time.monotonic()) + self._interval_s
         await asyncio.sleep(at - time.monotonic())
-        return Permit(0)
+        return Permit(lane)
 
     def report(self, permit: Permit, *, is_done: bool) -> None:
         """It does not ask."""

@@ -35,7 +35,7 @@ def fill(ledger: "redis.Redis") -> None:
     fields: dict[Any, Any] = {
         "seen": now_us, "rate": 4761.9, "minute": now_us // 60_000_000, "sent": 123_456, "sent_before": 123_456,
         "throttled": 99_999, "throttled_before": 0, "unwell": 99_999, "unwell_before": 0,
-        "cut_at": now_us - 45_000_000_000, "cut": 4012.3, "pause": now_us + 50_000_000,
+        "last_cut": now_us - 45_000_000_000, "cut": 4012.3, "pause": now_us + 50_000_000,
     }  # fmt: skip
     ledger.hset(f"{PREFIX}QuerySubscriptionDetail:schedule", mapping=fields)
     waiting: dict[Any, Any] = {f"h:1:{lane}": f"9999:{now_us // 1000}" for lane in ("checkout", "renewal", "batch")}

@@ -72,6 +72,7 @@ class State:
     cut: float = 0
     wmax: float = 0
     cut_at: float = 0
+    last_cut: float = 0
     count: float = 0
     count_at: float = 0
     count_before: float = 0
@@ -171,6 +172,7 @@ def begun(state: State, rules: Rules, now: float) -> State:
             seen=now,
             tat=state.tat - ahead,
             cut_at=state.cut_at - ahead if state.cut_at else 0,
+            last_cut=state.last_cut - ahead if state.cut_at else 0,
             count_at=state.count_at - ahead,
             assured_1=state.assured_1 - ahead,
             assured_2=state.assured_2 - ahead,
@@ -299,7 +301,7 @@ def after_throttling(state: State, rules: Rules, rate: float, now: float) -> Sta
     span = max(now - state.count_at + state.count_before_us, 250_000)
     goodput = (state.count + state.count_before) * 1e6 / span
     known = min(rate, goodput)
-    if state.cut_at and now - state.cut_at < AGAIN_US:
+    if state.last_cut and now - state.last_cut < AGAIN_US:
         accepted, more_refused = state.accepted_since, state.refused_since - 1
         share = accepted / (accepted + more_refused) if more_refused > 0 else 1.0
         known = max(LEAST_AGAIN * known, min(known, rate * share))
@@ -310,6 +312,7 @@ def after_throttling(state: State, rules: Rules, rate: float, now: float) -> Sta
         cut=cut,
         wmax=max(cut, (1 - depth * LEVEL_OF_DEPTH) * known),
         cut_at=now,
+        last_cut=now,
         epoch=state.epoch + 1,
         accepted_since=0,
         refused_since=0,
@@ -322,7 +325,7 @@ def acquire(before: World, rules: Rules, call: Call, now: float) -> tuple[World,
     state = without_idle_time(begun(before.state, rules, now), rules, now)
     rate = curve(state, rules, (now - state.cut_at) / 1e6)
     state = counted(state, rate, call, now)
-    fresh_cut = not state.cut_at or now - state.cut_at > REFRACTORY_US
+    fresh_cut = not state.last_cut or now - state.last_cut > REFRACTORY_US
     if call.throttled and call.epoch == state.epoch and fresh_cut:
         state = after_throttling(state, rules, rate, now)
         rate = state.cut

@@ -75,7 +75,7 @@ GOODPUT = {"count": 90, "count_before": 60, "count_at": NOW_US - 500_000, "count
         (COUNTS | {"minute": 998}, "last_minute", LastMinute(0, 0, 0)),
         (COUNTS | {"minute": 1001}, "last_minute", LastMinute(None, None, None)),
         ({"rate": "1"}, "last_minute", LastMinute(None, None, None)),
-        ({"cut_at": "0", "cut": "0"}, "last_cut", None),
+        ({"last_cut": "0", "cut": "0"}, "last_cut", None),
         ({"pause": NOW_US + 2_000_000}, "silent_until", NOW_US // 1000 + 2_000),
         ({"pause": NOW_US}, "silent_until", None),
     ],

@@ -190,13 +190,13 @@ def traffic_of(schedule: Record, now_us: int) -> Traffic | None:
     """Of an action's `schedule` hash, as `acquire.lua` keeps it."""
     if not schedule:
         return None
-    cut_at_us, cut, pause_us = (_number(schedule, name) for name in ("cut_at", "cut", "pause"))
+    last_cut_us, cut, pause_us = (_number(schedule, name) for name in ("last_cut", "cut", "pause"))
     return Traffic(
         asked_at=_ms(_number(schedule, "seen")),
         rate=_number(schedule, "rate"),
         in_use=_accepted_per_second(schedule, now_us),
         last_minute=LastMinute(*(_in_a_minute(schedule, name, now_us) for name in ("sent", "throttled", "unwell"))),
-        last_cut=Cut(int(cut_at_us / 1000), cut) if cut_at_us and cut is not None else None,
+        last_cut=Cut(int(last_cut_us / 1000), cut) if last_cut_us and cut is not None else None,
         silent_until=_ms(pause_us) if pause_us is not None and pause_us > now_us else None,
     )
 

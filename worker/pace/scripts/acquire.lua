@@ -75,7 +75,7 @@ local per_second = tonumber(orders[1] or ARGV[4]) or tonumber(ARGV[4])
 local ceiling = per_second / (1 + checkout_depth / 1000000)
 local floor = math.min(1, ceiling / 2)
 
-local NAMES = {'born', 'seen', 'tat', 'epoch', 'cut', 'wmax', 'cut_at', 'count', 'count_at', 'count_before',
+local NAMES = {'born', 'seen', 'tat', 'epoch', 'cut', 'wmax', 'cut_at', 'last_cut', 'count', 'count_at', 'count_before',
   'count_before_us', 'accepted_since', 'refused_since', 'assured_1', 'assured_2', 'turn_0', 'turn_1', 'turn_2', 'pause', 'retry_tokens', 'retry_at',
   'rate', 'minute', 'sent', 'throttled', 'unwell', 'sent_before', 'throttled_before', 'unwell_before'}
 local s = read(KEYS[1], NAMES)
@@ -94,7 +94,7 @@ elseif now < s.seen then
   for _, name in ipairs({'tat', 'count_at', 'assured_1', 'assured_2', 'turn_0', 'turn_1', 'turn_2', 'pause', 'retry_at'}) do
     s[name] = s[name] - ahead
   end
-  if s.cut_at ~= 0 then s.cut_at = s.cut_at - ahead end
+  if s.cut_at ~= 0 then s.cut_at, s.last_cut = s.cut_at - ahead, s.last_cut - ahead end
   s.seen = now
 end
 
@@ -136,7 +136,7 @@ if s.cut_at ~= 0 then
   -- Rounded, so that no platform's last binary digit decides.
   local level_s = math.floor(SLOW_S * (1 - s.cut / s.wmax) ^ (1 / 3) * 1000 + 0.5) / 1000
   local since, idle = now - s.cut_at, now - math.max(s.tat, s.seen)
-  -- A rate that nobody uses proves nothing: above the level only busy time counts.
+  -- A rate that nobody uses proves nothing: above the level only busy time counts, so cut_at moves with idle time.
   if idle > 0 and since > level_s * 1000000 then s.cut_at = now - math.max(level_s * 1000000, since - idle) end
   local beyond = (now - s.cut_at) / 1000000 - level_s
   local slowly, fast = beyond / SLOW_S, math.max(0, beyond) / FAST_S
@@ -158,11 +158,11 @@ local is_of_epoch = tonumber(ARGV[12]) == s.epoch
 if is_of_epoch then s.refused_since = s.refused_since + throttled end
 
 -- One cut per epoch, however many calls of it were throttled.
-if throttled > 0 and is_of_epoch and (s.cut_at == 0 or now - s.cut_at > REFRACTORY) then
+if throttled > 0 and is_of_epoch and (s.last_cut == 0 or now - s.last_cut > REFRACTORY) then
   local accepted = s.count + s.count_before
   local goodput = accepted * 1000000 / math.max(now - s.count_at + s.count_before_us, 250000)
   local good = math.min(rate, goodput)
-  if s.cut_at ~= 0 and now - s.cut_at < AGAIN then
+  if s.last_cut ~= 0 and now - s.last_cut < AGAIN then
     -- The last cut was too small: how much was refused since tells by how much.
     local more_refused, share = s.refused_since - 1, 1
     if more_refused > 0 then share = s.accepted_since / (s.accepted_since + more_refused) end
@@ -172,7 +172,7 @@ if throttled > 0 and is_of_epoch and (s.cut_at == 0 or now - s.cut_at > REFRACTO
   local cut_depth = math.min(DEEPEST, math.max(SHALLOWEST, DEPTH_CALLS / rate))
   s.cut = math.min(ceiling, math.max((1 - cut_depth) * good, LARGEST_CUT * rate, floor))
   s.wmax = math.max(s.cut, (1 - cut_depth * LEVEL_OF_DEPTH) * good)
-  s.cut_at, s.epoch, s.accepted_since, s.refused_since = now, s.epoch + 1, 0, 0
+  s.cut_at, s.last_cut, s.epoch, s.accepted_since, s.refused_since = now, now, s.epoch + 1, 0, 0
   rate = s.cut
 end
 local silence = tonumber(ARGV[13])
