@@ -19,7 +19,8 @@ SCRIPT = resources.files("worker.pace").joinpath("scripts", "acquire.lua").read_
 KEYS = PaceKeys("acc", "BindAxn", "endpoint").all
 SCHEDULE, _, CIRCUIT, ORDERS, WAITING = KEYS
 INSTANTS = (
-    "seen", "tat", "cut_at", "last_cut", "count_at", "assured_1", "assured_2", "turn_0", "turn_1", "turn_2", "pause", "retry_at",
+    "seen", "tat", "cut_at", "last_cut", "count_at", "assured_1", "assured_2", "turn_0", "turn_1", "turn_2", "pause",
+    "retry_at",
 )  # fmt: skip
 INSTANTS_MS = ("at", "opened_at", "next_probe_at", "closed_at")
 Kept = TypeVar("Kept", State, Circuit)
