@@ -108,10 +108,11 @@ class Bench:
         self.provider = FakeProvider()
         self.courier = FakeCourier()
         self.found = FakeFoundBindings()
-        self.clock = LeapingClock()
+        self.clock: SystemClock = LeapingClock()
         self.per_second = 1_000.0
         self.patience_ms = 1_000
         self.short_wait_ms = 0
+        self.retry_base_ms = 100
         self.doubt_probe = DoubtProbe.NONCE
         self.read_lag_ms = READ_LAG_MS
         self.stop = Stop()
@@ -134,7 +135,7 @@ class Bench:
 
     def attempts(self) -> Attempts:
         retry = RetryRules(
-            base_ms=100,
+            base_ms=self.retry_base_ms,
             cap_ms=1_000,
             slow_base_ms=1_000,
             slow_cap_ms=10_000,

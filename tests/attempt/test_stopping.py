@@ -12,7 +12,7 @@ from worker.attempt.attempt import Attempts
 from worker.domain.job import Lane
 from worker.domain.outcome import Outcome
 
-from .bench import DONE, Bench, FakeProvider
+from .bench import DONE, Bench, FakeProvider, LeapingClock
 
 
 class SilentProvider(FakeProvider):
@@ -116,8 +116,9 @@ async def test_a_stopping_process_does_not_settle_for_ever_while_redis_is_away(
 ) -> None:
     bench.provider = FakeProvider(DONE)
     job = await bench.opened()
+    bench.clock = clock = LeapingClock()
     attempts = bench.attempts()
-    bench.clock.step_ms = 500
+    clock.step_ms = 500
 
     async def away(*_: object) -> bool:
         bench.stop.begin()

@@ -87,7 +87,7 @@ def test_each_figure_comes_from_the_schedule_or_is_unknown(schedule: dict[str, A
 
 async def test_all_that_stands_in_redis_is_read(redis: Redis) -> None:
     now = await now_ms(redis)
-    await write(redis, "BindAxn:schedule", seen=now * 1000, rate="31.5", cut_at=(now - 4_000) * 1000, cut="30.25")
+    await write(redis, "BindAxn:schedule", seen=now * 1000, rate="31.5", last_cut=(now - 4_000) * 1000, cut="30.25")
     await write(redis, "BindAxn:orders", per_second="80", per_second_at="7", per_second_by="ann",
                 paused_batch="1", paused_batch_at="8", paused_batch_by="bob")  # fmt: skip
     await write(redis, "stop", code="Forbidden", fails="2", since="5", next_probe_at="6")
