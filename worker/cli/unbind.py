@@ -14,6 +14,7 @@ def unbind(
     product_type: changes.ProductType = "",
     confirmed: changes.Confirmed = False,
     callback_url: changes.CallbackUrl = "",
+    callback_secret_name: changes.CallbackSecretName = "",
     idempotency_key: changes.IdempotencyKey = "",
     deadline: changes.Deadline = "",
     lane: changes.Lane = "",
@@ -33,6 +34,7 @@ def unbind(
     given = {
         "bind_job_id": job_id, "subs_id": subs_id, "phone_no_x": phone_no_x, "pool_key": pool_key,
         "product_type": product_type, "is_confirmed": confirmed or None, "callback_url": callback_url,
-        "idempotency_key": idempotency_key, "deadline": deadline, "lane": lane,
+        "callback_secret_name": callback_secret_name, "idempotency_key": idempotency_key,
+        "deadline": deadline, "lane": lane,
     }  # fmt: skip
     file_request(given, durability=durability, wait=wait, as_json=as_json, kind=JobKind.UNBIND)

@@ -27,6 +27,7 @@ def update(
     product_type: changes.ProductType = "",
     confirmed: changes.Confirmed = False,
     callback_url: changes.CallbackUrl = "",
+    callback_secret_name: changes.CallbackSecretName = "",
     idempotency_key: changes.IdempotencyKey = "",
     deadline: changes.Deadline = "",
     lane: changes.Lane = "",
@@ -46,7 +47,8 @@ def update(
         "product_type": product_type, "is_confirmed": confirmed or None, "phone_no_a": phone_no_a,
         "phone_no_b": phone_no_b, "expiration": expiration, "expires_in": expires_in, "group_id": group_id,
         "call_restrict": call_restrict, "call_display_type": call_display_type, "out_id": out_id,
-        "is_recording_enabled": record, "callback_url": callback_url, "idempotency_key": idempotency_key,
+        "is_recording_enabled": record, "callback_url": callback_url,
+        "callback_secret_name": callback_secret_name, "idempotency_key": idempotency_key,
         "deadline": deadline, "lane": lane,
     }  # fmt: skip
     file_request(given, durability=durability, wait=wait, as_json=as_json, kind=JobKind.UPDATE)

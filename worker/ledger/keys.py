@@ -6,6 +6,7 @@ one slot of a Redis Cluster. `axn1` is the version of what the keys hold.
 
 from dataclasses import dataclass
 
+from worker.domain.callback_secret import SecretOwner
 from worker.domain.job import Lane
 from worker.domain.job_ids import PARTITION_COUNT, partition_of
 
@@ -68,6 +69,15 @@ def durability_marker_key(job_id: str) -> str:
 def callback_key(webhook_id: str) -> str:
     """Hash of one callback that is not delivered yet, in its job's partition."""
     return f"{VERSION}:{partition_tag(partition_of(job_of_webhook(webhook_id)))}:callback:{webhook_id}"
+
+
+CALLBACK_SECRETS_KEY = f"{VERSION}:{{callback_secrets}}"
+"""Set: all hosts and names that have keys of their own, in the slot of their hashes."""
+
+
+def callback_secret_key(owner: SecretOwner) -> str:
+    """Hash: the keys of a receiver host or a named secret."""
+    return f"{CALLBACK_SECRETS_KEY}:{owner}"
 
 
 PROGRESS_KEY = f"{VERSION}:progress"
