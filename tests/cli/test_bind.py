@@ -48,6 +48,8 @@ BAD: list[tuple[dict[str, str | None], str, str]] = [
     ({"callback_url": "http://h/"}, "callback_url", "must be https"),
     ({"callback_url": "https://127.0.0.1/"}, "callback_url", "private or special network"),
     ({"callback_url": "https://h:22/"}, "callback_url", "port 22"),
+    ({"callback_secret_name": A + "/", "callback_url": "https://h/"}, "callback_secret_name", "letters, digits"),
+    ({"callback_secret_name": "orders"}, "callback_secret_name", "is of no use without callback_url"),
     ({"deadline": "T15012345678"}, "deadline", "must be a span"),
     ({"on_doubt": "15012345678"}, "on_doubt", "must be 'hold' or 'rebind'"),
     ({"lane": "15012345678"}, "lane", "must be 'checkout' or 'batch'"),
