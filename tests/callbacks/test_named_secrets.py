@@ -24,13 +24,14 @@ from worker.clock import SystemClock
 from worker.domain.bind_request import BindRequest
 from worker.domain.job import JobKind, JobState
 from worker.domain.job_ids import job_id_for_key
-from worker.errors import InvalidRequestError
+from worker.errors import InvalidRequestError, LedgerUnavailableError
 from worker.http import HttpClient
 from worker.intake.intake import Intake
 from worker.ledger.audit import Audit
 from worker.ledger.callback_secrets import CallbackSecrets
 from worker.ledger.callbacks import CallbackLedger
 from worker.ledger.keys import job_keys
+from worker.redis_scripts import connect
 
 REQUEST: dict[str, Any] = {"phone_no_a": "15012345678", "expires_in": "2h", "callback_url": "https://8.8.8.8/axn"}
 
@@ -54,6 +55,13 @@ async def test_a_name_that_has_no_key_is_refused_and_nothing_stored(intake: Inta
     with pytest.raises(InvalidRequestError, match=rf"^\[1\]\.{rule}"):
         await intake.submit_many([BindRequest(**REQUEST), request])
     assert await redis.keys("*") == []
+
+
+async def test_where_redis_is_away_nothing_is_said_of_the_name() -> None:
+    away = connect("redis://127.0.0.1:1/0", timeout_ms=200)
+    with pytest.raises(LedgerUnavailableError, match="cannot be reached"):
+        await CallbackSecrets(away).unknown_names(["orders"])
+    await away.aclose()
 
 
 async def test_the_name_stands_in_the_job_and_makes_it_another_request(

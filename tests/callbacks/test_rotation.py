@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from worker.callbacks.rotation import Rotation, RotationRefusedError, Rotations, host_owner, named_owner
 from worker.callbacks.signature import HmacKey, fingerprint_of, new_key
-from worker.ledger.callback_secrets import MOST_LIVE_KEYS, CallbackSecrets, StoredSecret
+from worker.ledger.callback_secrets import MOST_LIVE_KEYS, CallbackSecrets, RefusedRotation, StoredSecret
 from worker.ledger.keys import callback_secret_key
 
 SHOP = host_owner("shop.example")
@@ -108,14 +108,14 @@ async def test_a_resent_rotation_changes_nothing_and_one_that_comes_too_late_is_
     client: Any = redis
 
     async def sent() -> str:
-        status, _, _ = await rotations.secrets.rotate(
+        made = await rotations.secrets.rotate(
             SHOP, fingerprint=fingerprint_of(OLD), secret=OLD.secret, version=0, grace_ms=HOUR_MS
         )
-        return status
+        return made.why if isinstance(made, RefusedRotation) else made.keys[0].secret
 
-    assert await sent() == "rotated"
+    assert await sent() == OLD.secret
     record = await client.hgetall(callback_secret_key(SHOP))
-    assert await sent() == "rotated"
+    assert await sent() == OLD.secret
     assert await client.hgetall(callback_secret_key(SHOP)) == record
     newer = await rotations.rotate(SHOP, grace_ms=HOUR_MS, given=NEW)
     assert await sent() == "overtaken"

@@ -7,7 +7,7 @@ from worker.callbacks.receivers import receiver_of
 from worker.callbacks.signature import SigningKey, fingerprint_of, new_key
 from worker.domain.callback_secret import SecretOwner, check_secret_name
 from worker.errors import AxnError
-from worker.ledger.callback_secrets import MOST_LIVE_KEYS, CallbackSecrets, StoredSecret
+from worker.ledger.callback_secrets import MOST_LIVE_KEYS, CallbackSecrets, RefusedRotation, StoredSecret
 
 LONGEST_GRACE_MS = 7 * 86_400_000
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*|[0-9a-f:]*:[0-9a-f:.]*")
@@ -75,21 +75,20 @@ class Rotations:
         key = given or new_key(is_ed25519=is_ed25519)
         fingerprint = fingerprint_of(key)
         before = await self.secrets.read(owner)
-        status, now_ms, further = await self.secrets.rotate(
+        made = await self.secrets.rotate(
             owner, fingerprint=fingerprint, secret=key.secret, version=before.version, grace_ms=grace_ms
         )
-        if status != "rotated":
-            raise RotationRefusedError(_refusal(status, owner, max(further - now_ms, 0)))
-        return Rotation(key, fingerprint, await self.secrets.read(owner))
+        if isinstance(made, RefusedRotation):
+            raise RotationRefusedError(_refusal(made, owner.name))
+        return Rotation(key, fingerprint, made)
 
 
-def _refusal(status: str, owner: SecretOwner, free_in_ms: int) -> str:
-    who = owner.name
-    if status == "full":
+def _refusal(refused: RefusedRotation, who: str) -> str:
+    if refused.why == "full":
         return (
             f"{who} has {MOST_LIVE_KEYS} live keys, the most there may be; the next of them retires in "
-            f"{free_in_ms / 3_600_000:.1f} h, or end them sooner with a shorter --grace"
+            f"{refused.free_in_ms / 3_600_000:.1f} h, or end them sooner with a shorter --grace"
         )
-    if status == "current":
+    if refused.why == "current":
         return f"this is {who}'s newest key already"
     return f"somebody else rotated {who} in this very moment; look at `axn callbacks secrets`, and repeat if need be"

@@ -50,6 +50,19 @@ class StoredSecret:
         return [key for key in self.keys if not key.retired_at or key.retired_at > now_ms]
 
 
+@dataclass(frozen=True, slots=True)
+class RefusedRotation:
+    """Nothing was changed.
+
+    Attributes:
+        why: `overtaken` by another rotation, `current`: this key is the newest already, `full`: too many live keys.
+        free_in_ms: for `full`, when the next of them retires.
+    """
+
+    why: str
+    free_in_ms: int
+
+
 class CallbackSecrets:
     """Reads and rotates them."""
 
@@ -86,7 +99,7 @@ class CallbackSecrets:
 
     async def rotate(
         self, owner: SecretOwner, *, fingerprint: str, secret: str, version: int, grace_ms: int
-    ) -> tuple[str, int, int]:
+    ) -> StoredSecret | RefusedRotation:
         """Make this the newest key; see rotate_callback_secret.lua.
 
         Args:
@@ -97,13 +110,16 @@ class CallbackSecrets:
             grace_ms: how long the others sign on.
 
         Returns:
-            `rotated`, `overtaken`, `current` or `full`; Redis's clock; for `full` when the next key retires.
+            All keys as they stand now. They come with the same reply: nothing may go wrong between the rotation and
+            what is told of it.
         """
-        status, now_ms, further = await self._rotate(
+        status, now_ms, *further = await self._rotate(
             [callback_secret_key(owner), CALLBACK_SECRETS_KEY],
             [str(owner), fingerprint, secret, version, grace_ms, MOST_LIVE_KEYS, "1" if owner.is_host else ""],
         )
-        return str(status), int(now_ms), int(further)
+        if status == "rotated":
+            return _stored(owner, [now_ms, *further])
+        return RefusedRotation(str(status), int(further[0]) - int(now_ms) if further else 0)
 
 
 def _stored(owner: SecretOwner, reply: Sequence[str]) -> StoredSecret:

@@ -3,8 +3,9 @@
 -- ARGV[1] whose they are, for the index    ARGV[2] fingerprint of the new key    ARGV[3] the new key
 -- ARGV[4] the version that its caller has read, 0 for none: whoever comes second is refused and looks again
 -- ARGV[5] grace in ms    ARGV[6] most live keys    ARGV[7] '1' where until now the default of all hosts signed, else ''
--- Returns {status, now_ms, further}. rotated; overtaken: the version is another by now; current: this key is the newest
--- already; full: too many live keys, further is when the next of them retires, Unix ms.
+-- Returns {status, now_ms}, for 'rotated' {status, now_ms, field, value, ...} of the keys as they stand now. overtaken:
+-- the version is another by now; current: this key is the newest already; full: too many live keys, {status, now_ms,
+-- when the next of them retires in Unix ms}.
 -- Safe to resend: a second run finds its key the newest, one version further, and answers as the first did. If a later
 -- rotation came between, it is refused and changes nothing.
 local time = redis.call('TIME')
@@ -13,10 +14,10 @@ local record, known = redis.call('HGETALL', KEYS[1]), {}
 for i = 1, #record, 2 do known[record[i]] = record[i + 1] end
 local version = tonumber(known.version or '0')
 if version ~= tonumber(ARGV[4]) then
-  if version == tonumber(ARGV[4]) + 1 and known.current == ARGV[2] then return {'rotated', now, 0} end
-  return {'overtaken', now, 0}
+  if version == tonumber(ARGV[4]) + 1 and known.current == ARGV[2] then return {'rotated', now, unpack(record)} end
+  return {'overtaken', now}
 end
-if known.current == ARGV[2] then return {'current', now, 0} end
+if known.current == ARGV[2] then return {'current', now} end
 local ends = now + tonumber(ARGV[5])
 local written = {'version', version + 1, 'current', ARGV[2], 'secret:' .. ARGV[2], ARGV[3]}
 local dropped, live, next_end = {}, 1, ends
@@ -52,4 +53,4 @@ redis.call('HDEL', KEYS[1], 'retired_at:' .. ARGV[2])
 for _, id in ipairs(dropped) do
   redis.call('HDEL', KEYS[1], 'secret:' .. id, 'created_at:' .. id, 'retired_at:' .. id)
 end
-return {'rotated', now, 0}
+return {'rotated', now, unpack(redis.call('HGETALL', KEYS[1]))}
