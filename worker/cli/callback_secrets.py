@@ -99,7 +99,7 @@ def _tell_rotation(rotation: Rotation, *, was_given: bool, as_json: bool) -> Non
     typer.echo(f"{stored.owner.name}: key {rotation.fingerprint} signs within 5 s", err=True)
     for row in rows:
         if row["retires_at"]:
-            typer.echo(f"key {row['fingerprint'] or _DEFAULT} signs until {readable_time(row['retires_at'])}", err=True)
+            typer.echo(f"key {row['fingerprint']} signs until {readable_time(row['retires_at'])}", err=True)
 
 
 def secrets(*, as_json: Annotated[bool, typer.Option("--json", help="One line of JSON a key.")] = False) -> None:
@@ -133,7 +133,7 @@ def _rows(stored: StoredSecret) -> Iterator[dict[str, Any]]:
             "retires_at": key.retired_at,
         }  # fmt: skip
     if stored.default_until > stored.now_ms:
-        yield {"fingerprint": "", "signature": _DEFAULT, "created_at": 0, "retires_at": stored.default_until}
+        yield {"fingerprint": _DEFAULT, "signature": "", "created_at": 0, "retires_at": stored.default_until}
 
 
 def _default_row(key: SigningKey) -> dict[str, Any]:
@@ -156,7 +156,7 @@ def _print_keys(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         age = _span(now_ms - row["created_at"]) if row["created_at"] else "–"
         retires = _span(row["retires_at"] - now_ms) if row["retires_at"] else "–"
-        shown = (row["owner"], row["kind"], row["fingerprint"] or "–", row["signature"], age, retires)
+        shown = (row["owner"], row["kind"], row["fingerprint"], row["signature"] or "–", age, retires)
         table.add_row(*(Text(cell) for cell in shown))
     print_table(table)
 
