@@ -31,8 +31,8 @@ def bind(
     out_id: Annotated[str, typer.Option(help="Your id, told in call receipts.")] = "",
     out_order_id: Annotated[str, typer.Option(help="Your order's id.")] = "",
     record: Annotated[bool | None, typer.Option("--record/--no-record", help="Record calls.")] = None,
+    callback_secret_name: Annotated[str, typer.Option(help="The named secret that signs the callback.")] = "",
     callback_url: Annotated[str, typer.Option(help="Told when the job has ended.")] = "",
-    callback_secret_name: Annotated[str, typer.Option(help="The named secret that signs that callback.")] = "",
     idempotency_key: Annotated[str, typer.Option(help="The same key is the same job, however often it is sent.")] = "",
     deadline: Annotated[str, typer.Option(help="Do not bind later than this: 30s, or a time with its zone.")] = "",
     on_doubt: Annotated[str, typer.Option(help="hold or rebind, when nobody can tell whether it was bound.")] = "",
@@ -49,10 +49,10 @@ def bind(
     not confirmed, in time.
     """
     given: dict[str, Any] = {
+        "callback_secret_name": callback_secret_name,
         "phone_no_a": phone_no_a, "pool_key": pool_key, "expiration": expiration, "expires_in": expires_in,
         "phone_no_b": phone_no_b, "phone_no_x": phone_no_x, "expect_city": expect_city, "out_id": out_id,
         "out_order_id": out_order_id, "is_recording_enabled": record, "callback_url": callback_url,
-        "callback_secret_name": callback_secret_name,
         "idempotency_key": idempotency_key, "deadline": deadline, "on_doubt": on_doubt, "lane": lane,
     }  # fmt: skip
     file_request(given, durability=durability, wait=wait, as_json=as_json)

@@ -13,8 +13,8 @@ def unbind(
     pool_key: changes.PoolKey = "",
     product_type: changes.ProductType = "",
     confirmed: changes.Confirmed = False,
-    callback_url: changes.CallbackUrl = "",
     callback_secret_name: changes.CallbackSecretName = "",
+    callback_url: changes.CallbackUrl = "",
     idempotency_key: changes.IdempotencyKey = "",
     deadline: changes.Deadline = "",
     lane: changes.Lane = "",
@@ -32,9 +32,9 @@ def unbind(
     not confirmed, in time.
     """
     given = {
+        "callback_secret_name": callback_secret_name,
         "bind_job_id": job_id, "subs_id": subs_id, "phone_no_x": phone_no_x, "pool_key": pool_key,
         "product_type": product_type, "is_confirmed": confirmed or None, "callback_url": callback_url,
-        "callback_secret_name": callback_secret_name, "idempotency_key": idempotency_key,
-        "deadline": deadline, "lane": lane,
+        "idempotency_key": idempotency_key, "deadline": deadline, "lane": lane,
     }  # fmt: skip
     file_request(given, durability=durability, wait=wait, as_json=as_json, kind=JobKind.UNBIND)

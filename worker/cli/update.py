@@ -26,8 +26,8 @@ def update(
     pool_key: changes.PoolKey = "",
     product_type: changes.ProductType = "",
     confirmed: changes.Confirmed = False,
-    callback_url: changes.CallbackUrl = "",
     callback_secret_name: changes.CallbackSecretName = "",
+    callback_url: changes.CallbackUrl = "",
     idempotency_key: changes.IdempotencyKey = "",
     deadline: changes.Deadline = "",
     lane: changes.Lane = "",
@@ -43,12 +43,12 @@ def update(
     not confirmed, in time.
     """
     given = {
+        "callback_secret_name": callback_secret_name,
         "bind_job_id": job_id, "subs_id": subs_id, "phone_no_x": phone_no_x, "pool_key": pool_key,
         "product_type": product_type, "is_confirmed": confirmed or None, "phone_no_a": phone_no_a,
         "phone_no_b": phone_no_b, "expiration": expiration, "expires_in": expires_in, "group_id": group_id,
         "call_restrict": call_restrict, "call_display_type": call_display_type, "out_id": out_id,
-        "is_recording_enabled": record, "callback_url": callback_url,
-        "callback_secret_name": callback_secret_name, "idempotency_key": idempotency_key,
+        "is_recording_enabled": record, "callback_url": callback_url, "idempotency_key": idempotency_key,
         "deadline": deadline, "lane": lane,
     }  # fmt: skip
     file_request(given, durability=durability, wait=wait, as_json=as_json, kind=JobKind.UPDATE)

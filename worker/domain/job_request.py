@@ -1,4 +1,4 @@
-"""What the requests of all kinds have in common: their names, their faults, their digest, and our own five fields."""
+"""What the requests of all kinds have in common: their names, their faults, their digest, and our own fields."""
 
 import difflib
 import hashlib
@@ -36,8 +36,8 @@ class JobRequest(BaseModel):
     second_wire_names: ClassVar[Mapping[str, str]] = {}
     """Names beside a field's alias: the provider's own actions call one thing by two."""
 
-    callback_url: CallbackUrl | None = None
     callback_secret_name: CallbackSecretName | None = None
+    callback_url: CallbackUrl | None = None
     idempotency_key: IdempotencyKey | None = None
     deadline: Deadline | None = None
     lane: ProducerLane = Lane.CHECKOUT

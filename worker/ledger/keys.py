@@ -71,15 +71,6 @@ def callback_key(webhook_id: str) -> str:
     return f"{VERSION}:{partition_tag(partition_of(job_of_webhook(webhook_id)))}:callback:{webhook_id}"
 
 
-CALLBACK_SECRETS_KEY = f"{VERSION}:{{callback_secrets}}"
-"""Set: all hosts and names that have keys of their own, in the slot of their hashes."""
-
-
-def callback_secret_key(owner: SecretOwner) -> str:
-    """Hash: the keys of a receiver host or a named secret."""
-    return f"{CALLBACK_SECRETS_KEY}:{owner}"
-
-
 PROGRESS_KEY = f"{VERSION}:progress"
 """Hash: lane -> Unix ms at which the newest of its messages that a worker has taken up was published."""
 
@@ -108,3 +99,12 @@ def split_member(member: str) -> tuple[Lane, str]:
     """Lane and id of a timetable member."""
     lane, _, id_ = member.partition(":")
     return Lane(lane), id_
+
+
+CALLBACK_SECRETS_KEY = f"{VERSION}:{{callback_secrets}}"
+"""Set: all hosts and names that have keys of their own, in the slot of their hashes."""
+
+
+def callback_secret_key(owner: SecretOwner) -> str:
+    """Hash: the keys of a receiver host or a named secret."""
+    return f"{CALLBACK_SECRETS_KEY}:{owner}"

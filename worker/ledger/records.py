@@ -46,10 +46,10 @@ class NewJob:
     callback_url: str = ""
     deadline_in_ms: int | None = None
     deadline_at_ms: int | None = None
+    callback_secret_name: str = ""
     refusal: str = ""
     kind: JobKind = JobKind.BIND
     is_confirmed: bool = False
-    callback_secret_name: str = ""
 
     def pairs(self) -> list[str]:
         """Field, value, field, value …, without empty ones and the seed, which the script writes itself."""
@@ -118,9 +118,9 @@ class Claim:
     throttles: int
     possible_orphans: int
     accepted_at: int
+    callback_secret_name: str = ""
     code: str = ""
     message: str = ""
-    callback_secret_name: str = ""
 
 
 class AttemptKnowledge(StrEnum):
