@@ -53,7 +53,9 @@ async def test_old_keys_sign_on_until_their_grace_ends_and_a_shorter_one_ends_th
     assert in_hours(second.stored) == [(print_of(second), None), (print_of(first), 48)]
     assert round((second.stored.default_until - second.stored.now_ms) / HOUR_MS) == 24
     third = await rotations.rotate(SHOP, grace_ms=2 * HOUR_MS)
-    assert in_hours(third.stored) == [(print_of(third), None), (print_of(second), 2), (print_of(first), 2)]
+    newest, *others = in_hours(third.stored)
+    assert newest == (print_of(third), None)
+    assert dict(others) == {print_of(second): 2, print_of(first): 2}  # of one millisecond, perhaps: in any order
     assert round((third.stored.default_until - third.stored.now_ms) / HOUR_MS) == 2
     last = await rotations.rotate(SHOP, grace_ms=0)
     assert [key.fingerprint for key in last.stored.keys] == [print_of(last)]
