@@ -22,7 +22,9 @@ from tests.ledger.support import (
 )
 from tests.provider.loopback import Loopback, Responder, always, answer, serving
 from worker.callbacks.guard import ReceiverRules, guarded_socket_factory
+from worker.callbacks.keyring import FixedKeyring
 from worker.callbacks.sender import CallbackSender
+from worker.callbacks.signature import HmacKey
 from worker.clock import SystemClock
 from worker.delivery import Delivery
 from worker.domain.job import JobState, Lane
@@ -66,7 +68,9 @@ async def delivering(
     )
     delivery = Delivery(
         CallbackLedger(redis),
-        CallbackSender(http, keys=keys, timeout_ms=2_000, clock=LeapingClock()),
+        CallbackSender(
+            http, keyring=FixedKeyring([HmacKey(key) for key in keys]), timeout_ms=2_000, clock=LeapingClock()
+        ),
         schedule_ms=SCHEDULE_MS,
         lease_ms=30_000,
         progress=Progress(),

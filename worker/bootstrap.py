@@ -16,8 +16,10 @@ from worker.attempt.paced_provider import PacedProvider
 from worker.attempt.resolution import Resolutions
 from worker.attempt.stopping import Stop
 from worker.callbacks.guard import ReceiverRules, guarded_socket_factory
+from worker.callbacks.keyring import SharedKeyring
+from worker.callbacks.rotation import Rotations
 from worker.callbacks.sender import CallbackSender
-from worker.callbacks.signature import decode_secrets
+from worker.callbacks.signature import SigningKey, decode_secrets
 from worker.clock import Clock, SystemClock
 from worker.delivery import Delivery
 from worker.domain.durations import duration_ms
@@ -27,6 +29,7 @@ from worker.intake.acceptance import Acceptance, AcceptanceRules
 from worker.intake.intake import Intake
 from worker.ledger.audit import Audit
 from worker.ledger.binding_queue import BindingQueue
+from worker.ledger.callback_secrets import CallbackSecrets
 from worker.ledger.callbacks import CallbackLedger
 from worker.ledger.durable import DurableOpening
 from worker.ledger.endings import Endings
@@ -69,6 +72,7 @@ class ProducerServices:
     resolutions: Resolutions
     durable: DurableOpening
     pace_desk: PaceDesk
+    rotations: Rotations
 
     async def aclose(self) -> None:
         """Close connections."""
@@ -135,13 +139,16 @@ def build_producer(settings: Settings, app: Celery, clock: Clock | None = None) 
     executor = ThreadPoolExecutor(1, thread_name_prefix="axn-publish")
     announcer = Announcer(Publisher(app), executor, clock=clock)
     durable = _durable_opening(settings, ledger)
-    intake = Intake(build_acceptance(settings, clock), ledger, durable, announcer)
-    found_bindings = FoundBindingsDesk(ledger, clock, settings.lease_ms)
+    secrets = CallbackSecrets(redis)
+    intake = Intake(build_acceptance(settings, clock), ledger, durable, announcer, secrets)
+    full_a = settings.callback_full_phone_no_a
+    found_bindings = FoundBindingsDesk(ledger, clock, settings.lease_ms, full_a)
     return ProducerServices(
         settings, redis, ledger, intake, Endings(redis, ledger), announcer, executor, clock, found_bindings,
-        Resolutions(ledger, found_bindings, Audit(redis), clock, settings.lease_ms), durable,
+        Resolutions(ledger, found_bindings, Audit(redis), clock, settings.lease_ms, full_a), durable,
         PaceDesk(redis, account=account_of(settings.access_key_id), endpoint=urlsplit(settings.endpoint).netloc,
                  per_second=settings.pace.per_second),
+        Rotations(secrets),
     )  # fmt: skip
 
 
@@ -199,7 +206,7 @@ def check_worker_settings(settings: Settings) -> None:
     """
     _credentials(settings, SystemClock())
     _provider_http(settings)
-    _callback_keys(settings)
+    callback_keys(settings)
 
 
 def _provider_http(settings: Settings) -> HttpClient:
@@ -237,7 +244,8 @@ def _credentials(settings: Settings, clock: Clock) -> CredentialsSource:
     return StaticCredentials(Credentials(settings.access_key_id, secret, settings.security_token.get_secret_value()))
 
 
-def _callback_keys(settings: Settings) -> tuple[bytes, ...]:
+def callback_keys(settings: Settings) -> tuple[SigningKey, ...]:
+    """The keys of hosts without their own; raises SettingsError where AXN_CALLBACK_SECRET is malformed."""
     try:
         return decode_secrets(settings.callback_secret.get_secret_value())
     except ValueError as malformed:
@@ -264,6 +272,7 @@ def _attempt_rules(settings: Settings) -> AttemptRules:
         callback_lease_ms=_callback_lease_ms(settings),
         expiration_margin=settings.expiration_margin,
         short_wait_ms=duration_ms(retry.in_process),
+        full_phone_no_a=settings.callback_full_phone_no_a,
         retry=RetryRules(
             base_ms=duration_ms(retry.base),
             cap_ms=duration_ms(retry.cap),
@@ -283,9 +292,9 @@ def _callback_lease_ms(settings: Settings) -> int:
 
 
 def _delivery(settings: Settings, producer: ProducerServices, http: HttpClient, progress: Progress) -> Delivery:
-    sender = CallbackSender(
-        http, keys=_callback_keys(settings), timeout_ms=duration_ms(settings.callback_timeout), clock=producer.clock
-    )
+    keyring = SharedKeyring(producer.rotations.secrets, default=callback_keys(settings), clock=producer.clock)
+    timeout_ms = duration_ms(settings.callback_timeout)
+    sender = CallbackSender(http, keyring=keyring, timeout_ms=timeout_ms, clock=producer.clock)
     return Delivery(
         CallbackLedger(producer.redis),
         sender,

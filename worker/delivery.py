@@ -91,7 +91,9 @@ class Delivery:
                 await self._try(claim)
 
     async def _try(self, claim: CallbackClaim) -> None:
-        result = await self._sender.send(url=claim.url, webhook_id=claim.webhook_id, body=claim.body)
+        result = await self._sender.send(
+            url=claim.url, webhook_id=claim.webhook_id, body=claim.body, secret=claim.secret
+        )
         text = mask_text(result.text)
         if result.is_delivered:
             await self._ledger.delivered(claim)

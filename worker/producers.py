@@ -10,14 +10,18 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 from worker.app import build_app
-from worker.bootstrap import ProducerServices, build_producer
+from worker.bootstrap import ProducerServices, build_producer, callback_keys
+from worker.callbacks.rotation import Rotation
+from worker.callbacks.signature import SigningKey
 from worker.domain.any_request import AnyRequest
+from worker.domain.callback_secret import SecretOwner
 from worker.domain.durability import Durability, parse_durability
 from worker.domain.job import Job, JobKind, Lane
 from worker.errors import SettingsError
 from worker.intake.intake import Submitted
 from worker.ledger import listing
 from worker.ledger.audit import AuditLine
+from worker.ledger.callback_secrets import StoredSecret
 from worker.pace.desk import PaceDesk
 from worker.pace.state import AccountState
 from worker.redis_faults import asking
@@ -160,6 +164,26 @@ def audit(limit: int) -> list[AuditLine]:
     """What people did to jobs, newest first."""
     services = _producer.get().services
     return _run(_asking(services, services.resolutions.audit.newest(limit)))
+
+
+def rotate_callback_secret(
+    owner: SecretOwner, *, grace_ms: int, given: SigningKey | None = None, is_ed25519: bool = False
+) -> Rotation:
+    """See `worker.callbacks.rotation.Rotations.rotate`.
+
+    Raises:
+        LedgerUnavailableError: says what is wrong with Redis; the key may be live or not.
+    """
+    services = _producer.get().services
+    rotating = services.rotations.rotate(owner, grace_ms=grace_ms, given=given, is_ed25519=is_ed25519)
+    return _run(_asking(services, rotating))
+
+
+def callback_secrets() -> tuple[list[StoredSecret], tuple[SigningKey, ...]]:
+    """All keys of hosts and names, and those of AXN_CALLBACK_SECRET as this process reads it."""
+    services = _producer.get().services
+    stored = _run(_asking(services, services.rotations.secrets.read_all()))
+    return stored, callback_keys(services.settings)
 
 
 async def _asking(services: ProducerServices, work: Coroutine[Any, Any, T]) -> T:

@@ -232,7 +232,9 @@ class Settings(BaseSettings):
     heartbeat_file: str = Field("", description="touched at each tick that reached Redis, for health checks")
 
     callback_secret: SecretStr = Field(
-        SecretStr(""), description="whsec_… key that signs callbacks; several, separated by spaces, all sign"
+        SecretStr(""),
+        description="whsec_… or whsk_… key that signs callbacks to hosts without keys of their own; several, separated "
+        "by spaces, all sign",
     )
     callback_timeout: Duration = Field(timedelta(seconds=15), description="longest try of a callback")
     callback_schedule: Annotated[tuple[Duration, ...], NoDecode, BeforeValidator(_comma_separated)] = Field(
@@ -246,6 +248,7 @@ class Settings(BaseSettings):
     callback_allow_nets: Networks = Field(
         (), description="networks inside one's own where receivers may be, such as 10.1.0.0/16"
     )
+    callback_full_phone_no_a: bool = Field(False, description="tell A itself in callbacks, instead of its masked form")
     callback_ports: Annotated[tuple[int, ...], NoDecode, BeforeValidator(_comma_separated)] = Field(
         (80, 443, 8080, 8443), description="ports a callback URL may name; empty: any"
     )

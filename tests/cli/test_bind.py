@@ -52,6 +52,8 @@ BAD: list[tuple[dict[str, str | None], str, str]] = [
     ({"on_doubt": "15012345678"}, "on_doubt", "must be 'hold' or 'rebind'"),
     ({"lane": "15012345678"}, "lane", "must be 'checkout' or 'batch'"),
     ({"idempotency_key": "k" * 257}, "idempotency_key", "must be at most 256 characters"),
+    ({"callback_secret_name": A + "/", "callback_url": "https://h/"}, "callback_secret_name", "letters, digits"),
+    ({"callback_secret_name": "orders"}, "callback_secret_name", "is of no use without callback_url"),
     ({"durability": A}, "durability", "must be 'accepted', 'fsynced' or 'replicated'"),
     ({"wait": "15012345678x"}, "--wait", "must be a span"),
 ]

@@ -224,7 +224,8 @@ OTHER: dict[str, Any] = {
     "expect_city": "北京", "is_recording_enabled": False, "out_id": "1", "out_order_id": "1", "no_type": "1",
     "call_display_type": 1, "call_restrict": "CONTROL_BX_DISABLE", "call_timeout": 1, "asr_status": True,
     "asr_model_id": "1", "ring_config": {}, "extend": "1", "owner_id": 1, "resource_owner_id": 1,
-    "resource_owner_account": "1", "callback_url": "https://h", "deadline": 1, "on_doubt": "rebind", "lane": "batch",
+    "resource_owner_account": "1", "callback_url": "https://h", "callback_secret_name": "s",
+    "deadline": 1, "on_doubt": "rebind", "lane": "batch",
 }  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from worker.domain.job_ids import job_id_for_key
 from worker.errors import IdempotencyConflictError, InvalidRequestError, LedgerUnavailableError
 from worker.intake.acceptance import Acceptance, AcceptanceRules
 from worker.intake.intake import Intake
+from worker.ledger.callback_secrets import CallbackSecrets
 from worker.ledger.durable import DurableOpening
 from worker.ledger.keys import job_keys
 from worker.ledger.ledger import Ledger
@@ -67,7 +68,7 @@ def intake_on(redis: Redis, publisher: RecordingPublisher, executor: ThreadPoolE
     ledger = Ledger(redis, result_ttl_ms=60_000, first_look_ms=FIRST_LOOK_MS)
     durable = DurableOpening(redis, ledger, replicas=1, timeout_ms=DURABILITY_TIMEOUT_MS)
     announcer = Announcer(publisher, executor, clock=SystemClock())
-    return Intake(Acceptance(rules, SystemClock()), ledger, durable, announcer)
+    return Intake(Acceptance(rules, SystemClock()), ledger, durable, announcer, CallbackSecrets(redis))
 
 
 @pytest.fixture

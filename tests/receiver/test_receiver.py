@@ -1,6 +1,8 @@
 import asyncio
+import base64
 import json
 import logging
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -8,10 +10,13 @@ from typing import Any
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from standardwebhooks.webhooks import Webhook
 
 from worker.receiver.config import ReceiverConfig
-from worker.receiver.server import serve
+from worker.receiver.events import Call
+from worker.receiver.server import Receiver, serve
+from worker.receiver.verifier import Verifier
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER_SECRET = "whsec_" + "QUJD" * 8
@@ -59,9 +64,14 @@ def signed(
 
 @asynccontextmanager
 async def receiver(**options: Any) -> AsyncIterator[Caller]:
-    config = ReceiverConfig(**{"secrets": (SECRET,)} | options)
+    async with receiver_of(ReceiverConfig(**{"secrets": (SECRET,)} | options)) as caller:
+        yield caller
+
+
+@asynccontextmanager
+async def receiver_of(config: ReceiverConfig, listening: Receiver | None = None) -> AsyncIterator[Caller]:
     url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    serving = asyncio.create_task(serve(config, on_ready=url.set_result))
+    serving = asyncio.create_task(serve(config, on_ready=url.set_result, receiver=listening))
     try:
         async with asyncio.timeout(10), httpx.AsyncClient(base_url=await url) as client:
             yield Caller(client)
@@ -307,6 +317,9 @@ async def test_a_taken_port_is_an_error() -> None:
         ({"fail_share": -0.1}, "fail_share"),
         ({"status": 100}, "status"),
         ({"delay_ms": -1}, "delay_ms"),
+        ({"redirect": "http://h/", "status": 200}, "status"),
+        ({"redirect": "http://h/\r\nx: y"}, "redirect"),
+        ({"retry_after": "\n"}, "retry_after"),
     ],
 )
 def test_a_value_out_of_range_is_named(options: dict[str, Any], field: str) -> None:
@@ -322,3 +335,114 @@ async def test_a_bad_secret_is_told_by_its_place(secret: str) -> None:
 
 def test_a_configuration_does_not_show_its_secrets() -> None:
     assert SECRET not in repr(ReceiverConfig(secrets=(SECRET,)))
+
+
+# --- Ed25519 ---
+
+PRIVATE_KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
+PUBLIC_SECRET = "whpk_" + base64.b64encode(PRIVATE_KEY.public_key().public_bytes_raw()).decode()
+
+
+def signed_v1a(
+    body: str = BODY, *, age: timedelta = timedelta(), changed: dict[str, str] | None = None
+) -> dict[str, str]:
+    changed = changed or {}
+    timestamp = changed.get("webhook-timestamp") or str(int((datetime.now(UTC) - age).timestamp()))
+    signature = base64.b64encode(PRIVATE_KEY.sign(f"msg_1.{timestamp}.{body}".encode())).decode()
+    return {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": timestamp,
+        "webhook-signature": f"v1,AAAA v1a,{signature}",
+    } | changed
+
+
+async def test_a_public_key_verifies_beside_a_secret() -> None:
+    async with receiver(secrets=(SECRET, PUBLIC_SECRET)) as caller:
+        assert (await caller.post(BODY.encode(), signed_v1a())).status_code == 204
+        assert (await caller.call()).status_code == 204
+        assert (await caller.stats())["verified"] == 2
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"body": BODY + " "}, "No matching signature found"),
+        ({"age": timedelta(minutes=6)}, "too old"),
+        ({"age": -timedelta(minutes=6)}, "too new"),
+        ({"changed": {"webhook-id": "msg_2"}}, "No matching signature found"),
+        ({"changed": {"webhook-timestamp": "+1"}}, "Invalid Signature Headers"),
+        ({"changed": {"webhook-signature": "v1a,!"}}, "Malformed"),
+        ({"changed": {"webhook-signature": "v1a,AAAA"}}, "No matching signature found"),
+        ({"changed": {"webhook-signature": ""}}, "Missing required headers"),
+    ],
+)
+async def test_what_a_public_key_does_not_verify_is_refused(wrong: dict[str, Any], reason: str) -> None:
+    async with receiver(secrets=(PUBLIC_SECRET,)) as caller:
+        await assert_refused(caller, await caller.post(BODY.encode(), signed_v1a(**wrong)), reason)
+
+
+@pytest.mark.parametrize(
+    ("secret", "rule"),
+    [("whpk_QUJD", "32 bytes of an ed25519 public key"), ("whpk_A", "empty or not base64"), ("whsk_QUJD", "whpk_")],
+)
+def test_a_key_that_verifies_nothing_is_told_by_its_place(secret: str, rule: str) -> None:
+    with pytest.raises(ValueError, match=f"secret number 2.*{rule}"):
+        Verifier((SECRET, secret))
+
+
+def test_without_cryptography_a_public_key_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric", None)
+    with pytest.raises(ValueError, match=r"secret number 1 needs .* pip install 'axn-bind-worker\[ed25519\]'"):
+        Verifier((PUBLIC_SECRET,))
+
+
+# --- Answering badly ---
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "headers"),
+    [
+        ({"retry_after": "5"}, 503, {"retry-after": "5"}),
+        ({"retry_after": "5", "status": 429}, 429, {"retry-after": "5"}),
+        ({"retry_after": "5", "fail_share": 1.0}, 500, {"retry-after": "5"}),
+        ({"retry_after": "5", "status": 200}, 200, {}),
+        ({"redirect": "http://127.0.0.1:1/x"}, 302, {"location": "http://127.0.0.1:1/x"}),
+        ({"redirect": "http://127.0.0.1:1/x", "status": 308}, 308, {"location": "http://127.0.0.1:1/x"}),
+        ({"redirect": "http://127.0.0.1:1/x", "fail_share": 1.0}, 500, {}),
+    ],
+)
+async def test_an_answer_can_be_chosen(options: dict[str, Any], status: int, headers: dict[str, str]) -> None:
+    async with receiver(**options) as caller:
+        answer = await caller.call()
+        refused = await caller.call(secret=OTHER_SECRET)
+    assert answer.status_code == status
+    found = {name: answer.headers[name] for name in ("retry-after", "location") if name in answer.headers}
+    assert found == headers
+    assert (refused.status_code, "location" in refused.headers) == (401, False)
+
+
+# --- Listening in ---
+
+
+async def test_each_call_is_told_as_it_was_answered() -> None:
+    calls: list[Call] = []
+    config = ReceiverConfig(secrets=(SECRET,), status=410)
+    listening = Receiver(config, calls.append)
+    async with receiver_of(config, listening) as caller:
+        await caller.call()
+        await caller.call(secret=OTHER_SECRET)
+        await caller.call(BODY + " ")
+        await caller.post(b"x", {})
+        await caller.call("x" * (MIB + 1), webhook_id="msg_2")
+    told = [(call.webhook_id, call.number, call.refusal, call.status, call.type) for call in calls]
+    assert told == [
+        ("msg_1", 1, "", 410, "bind.succeeded"),
+        ("msg_1", 2, "No matching signature found", 401, None),
+        ("msg_1", 3, "", 410, "bind.succeeded"),
+        ("", 0, "Missing required headers", 401, None),
+        ("msg_2", 1, "Body above 1 MiB", 413, None),
+    ]
+    assert [call.has_other_body for call in calls] == [False, False, True, False, False]
+    assert calls[0].data == {"phone": PHONE}
+    assert calls[1].data is None
+    assert listening.stats["refused"] == 3

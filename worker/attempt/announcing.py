@@ -26,7 +26,13 @@ def owes_callback(claim: Claim, settlement: Settlement) -> bool:
 
 
 def owed_callback(
-    claim: Claim, settlement: Settlement, *, now_ms: int, token: str = "", first_look_ms: int = 0
+    claim: Claim,
+    settlement: Settlement,
+    *,
+    now_ms: int,
+    full_phone_no_a: bool,
+    token: str = "",
+    first_look_ms: int = 0,
 ) -> OwedCallback:
     """The callback to write with the settlement.
 
@@ -34,6 +40,7 @@ def owed_callback(
         claim: of the job that ends.
         settlement: its end.
         now_ms: Unix ms by Redis's clock.
+        full_phone_no_a: it tells A itself, not its masked form.
         token: of the first try, where this process makes it at once.
         first_look_ms: when somebody else must look at it.
     """
@@ -45,5 +52,13 @@ def owed_callback(
         attempts=claim.attempt - (settlement.knowledge is AttemptKnowledge.UNSENT),
         parameters=claim.parameters,
         fields={"possible_orphans": claim.possible_orphans, **settlement.fields},
+        full_phone_no_a=full_phone_no_a,
     )
-    return OwedCallback(webhook_id_of(claim.job_id, claim.fence), claim.callback_url, body, token, first_look_ms)
+    return OwedCallback(
+        webhook_id_of(claim.job_id, claim.fence),
+        claim.callback_url,
+        body,
+        token,
+        first_look_ms,
+        secret=claim.callback_secret_name,
+    )

@@ -73,6 +73,7 @@ class AttemptRules:
         expiration_margin: how much more than the provider's own minimum an Expiration must be ahead.
         callback_lease_ms: how long a delivery at once may take before somebody else looks at it.
         short_wait_ms: a job that waits for less stays in this process, a few times on end.
+        full_phone_no_a: callbacks tell A itself, not its masked form.
     """
 
     lease_ms: int
@@ -81,6 +82,7 @@ class AttemptRules:
     expiration_margin: timedelta
     retry: RetryRules
     short_wait_ms: int = 1_000
+    full_phone_no_a: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,10 +334,15 @@ class Attempts:
             return None
         token = self.courier.reserve()
         first_look_ms = self.rules.callback_lease_ms if token else 0
-        return owed_callback(claim, settlement, now_ms=now_ms, token=token, first_look_ms=first_look_ms)
+        return owed_callback(
+            claim, settlement, now_ms=now_ms, full_phone_no_a=self.rules.full_phone_no_a, token=token,
+            first_look_ms=first_look_ms,
+        )  # fmt: skip
 
     def _announce(self, job_id: str, owed: OwedCallback, *, is_settled: bool) -> None:
         if not is_settled:
             self.courier.release()
             return
-        self.courier.start(CallbackClaim(owed.webhook_id, owed.token, job_id, owed.url, owed.body, tries=1))
+        self.courier.start(
+            CallbackClaim(owed.webhook_id, owed.token, job_id, owed.url, owed.body, tries=1, secret=owed.secret)
+        )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from worker.attempt.announcing import owed_callback, owes_callback
 from worker.callbacks.events import orphan_found_body
 from worker.clock import Clock
-from worker.domain.job import JobKind, Lane, OnDoubt, Orphan
+from worker.domain.job import JobKind, JobState, Lane, OnDoubt, Orphan
 from worker.domain.job_ids import job_id_for_key
 from worker.errors import JobNotFoundError
 from worker.ledger.keys import orphan_webhook_id
@@ -34,6 +34,7 @@ class FoundBindingsDesk:
     ledger: Ledger
     clock: Clock
     lease_ms: int
+    full_phone_no_a: bool = False
 
     async def tell(self, claim: Claim, settlement: Settlement) -> None:
         """Make the job bound by it if that can still be, else report an orphan.
@@ -72,7 +73,8 @@ class FoundBindingsDesk:
         fields = {**settlement.fields, "possible_orphans": 0}
         bound = dataclasses.replace(settlement, fields=fields, callback=None)
         if owes_callback(mine, bound):
-            bound = dataclasses.replace(bound, callback=owed_callback(mine, bound, now_ms=mine.now_ms))
+            callback = owed_callback(mine, bound, now_ms=mine.now_ms, full_phone_no_a=self.full_phone_no_a)
+            bound = dataclasses.replace(bound, callback=callback)
         return "adopted" if await self.ledger.settle(mine, bound) else "leased"
 
     async def report(self, claim: Claim, phone_no_x: str, subs_id: str) -> bool:
@@ -90,7 +92,7 @@ class FoundBindingsDesk:
             return False
         unbind_job_id = await self._unbind(claim, phone_no_x, subs_id) if claim.on_doubt is OnDoubt.REBIND else ""
         orphan = Orphan(phone_no_x, subs_id, unbind_job_id)
-        is_new = await self.ledger.report_orphan(claim, orphan, self._callback(claim, orphan))
+        is_new = await self.ledger.report_orphan(claim, orphan, self._callback(claim, job.state, orphan))
         if is_new:
             _log.error(
                 "job %s: an orphan was found, SubsId %s; %s", claim.job_id, subs_id,
@@ -113,10 +115,16 @@ class FoundBindingsDesk:
         await self.ledger.open(job)
         return job.job_id
 
-    def _callback(self, claim: Claim, orphan: Orphan) -> OwedCallback | None:
+    def _callback(self, claim: Claim, state: JobState, orphan: Orphan) -> OwedCallback | None:
         if not claim.callback_url:
             return None
         body = orphan_found_body(
-            job_id=claim.job_id, unix_ms=self.clock.unix_ms(), parameters=claim.parameters, orphan=orphan
+            job_id=claim.job_id,
+            state=state,
+            unix_ms=self.clock.unix_ms(),
+            parameters=claim.parameters,
+            orphan=orphan,
+            full_phone_no_a=self.full_phone_no_a,
         )
-        return OwedCallback(orphan_webhook_id(claim.job_id, orphan.subs_id), claim.callback_url, body, "", 0)
+        webhook_id = orphan_webhook_id(claim.job_id, orphan.subs_id)
+        return OwedCallback(webhook_id, claim.callback_url, body, "", 0, secret=claim.callback_secret_name)

@@ -42,6 +42,7 @@ class Resolutions:
     audit: Audit
     clock: Clock
     lease_ms: int
+    full_phone_no_a: bool = False
 
     async def bound_as(self, job_id: str, *, phone_no_x: str, subs_id: str, by: str) -> Job:
         """It was bound: this is its binding.
@@ -98,7 +99,7 @@ class Resolutions:
 
     async def _settle(self, claim: Claim, settlement: Settlement, by: str, what: str) -> Job:
         if owes_callback(claim, settlement):
-            callback = owed_callback(claim, settlement, now_ms=claim.now_ms)
+            callback = owed_callback(claim, settlement, now_ms=claim.now_ms, full_phone_no_a=self.full_phone_no_a)
             settlement = dataclasses.replace(settlement, callback=callback)
         # Said before it is done: a resolution without a line must not be possible, a line without an effect may be.
         await self.audit.add(claim.job_id, by=by, what=what, was=JobState.IN_DOUBT, now=settlement.state)

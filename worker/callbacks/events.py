@@ -1,13 +1,23 @@
-"""What a callback says."""
+"""What a callback says.
+
+Every event of a job has the same fields for its kind, empty where there is nothing to tell; a release may add fields,
+and raises the version where one goes or changes its meaning. A body is always below 20 kB, whatever was put into it.
+"""
 
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from worker.domain.job import JobKind, JobState, Orphan
-from worker.domain.masking import mask_number
+from worker.domain.masking import mask_number, mask_text
 
 PAYLOAD_VERSION = 1
+LONGEST_BODY_BYTES = 20_000
+_REFERENCE_BYTES = 4_096
+"""What a valid OutId or OutOrderId takes at most: it is never cut."""
+_MESSAGE_BYTES = 6_144
+_OTHER_BYTES = 256
+_BYTES_OF = {"out_id": _REFERENCE_BYTES, "out_order_id": _REFERENCE_BYTES, "message": _MESSAGE_BYTES}
 _OUTCOMES = {
     JobState.BOUND: "succeeded",
     JobState.UPDATED: "succeeded",
@@ -27,6 +37,7 @@ def ended_body(
     attempts: int,
     parameters: Mapping[str, str],
     fields: Mapping[str, str | int],
+    full_phone_no_a: bool = False,
 ) -> str:
     """The JSON text of a job's end; the same text goes out with every try.
 
@@ -36,74 +47,101 @@ def ended_body(
         state: which end.
         unix_ms: when.
         attempts: how many were numbered.
-        parameters: the action's business parameters. Of A only a masked form leaves.
+        parameters: the action's business parameters.
         fields: what the settlement writes: phone_no_x, subs_id, code and so on.
-    """
-    told = _of_a_bind(parameters, fields) if kind is JobKind.BIND else _of_a_change(parameters)
-    data = {
-        "version": PAYLOAD_VERSION,
-        "job_id": job_id,
-        "state": state.value,
-        **told,
-        "code": fields.get("code", ""),
-        "message": fields.get("message", ""),
-        "request_id": fields.get("request_id", ""),
-        "attempts": attempts,
-    }
-    if kind is JobKind.BIND:
-        data["possible_orphans"] = fields.get("possible_orphans", 0)
-    return _event(f"{kind.value}.{_OUTCOMES[state]}", unix_ms, data)
-
-
-def _of_a_bind(parameters: Mapping[str, str], fields: Mapping[str, str | int]) -> dict[str, str | int]:
-    return {
-        "phone_no_a": mask_number(parameters.get("PhoneNoA", "")),
-        "phone_no_x": fields.get("phone_no_x", ""),
-        "subs_id": fields.get("subs_id", ""),
-        "expiration": parameters.get("Expiration", ""),
-        "out_id": parameters.get("OutId", ""),
-        "out_order_id": parameters.get("OutOrderId", ""),
-    }
-
-
-def _of_a_change(parameters: Mapping[str, str]) -> dict[str, str | int]:
-    told: dict[str, str | int] = {
-        "phone_no_x": parameters.get("PhoneNoX") or parameters.get("SecretNo", ""),
-        "subs_id": parameters.get("SubsId", ""),
-    }
-    if "OperateType" in parameters:
-        told |= {
-            "operate_type": parameters["OperateType"],
-            "phone_no_a": mask_number(parameters.get("PhoneNoA", "")),
-            "expiration": parameters.get("Expiration", ""),
-            "out_id": parameters.get("OutId", ""),
-        }
-    return told
-
-
-def _event(type_: str, unix_ms: int, data: Mapping[str, str | int]) -> str:
-    moment = datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    event = {"type": type_, "timestamp": moment, "data": data}
-    return json.dumps(event, ensure_ascii=False, separators=(",", ":"))
-
-
-def orphan_found_body(*, job_id: str, unix_ms: int, parameters: Mapping[str, str], orphan: Orphan) -> str:
-    """The JSON text that tells of a binding which was made for a job and is not the one it ended with.
-
-    Args:
-        job_id: for which it was made.
-        unix_ms: when it was found.
-        parameters: of that job. Of A only a masked form leaves.
-        orphan: the binding, and the job that unbinds it, if one does.
+        full_phone_no_a: tell A itself; else only its masked form leaves.
     """
     data: dict[str, str | int] = {
         "version": PAYLOAD_VERSION,
         "job_id": job_id,
-        "phone_no_a": mask_number(parameters.get("PhoneNoA", "")),
+        "state": state.value,
+        "phone_no_a": _phone_no_a(parameters, full_phone_no_a),
+        "phone_no_x": fields.get("phone_no_x") or parameters.get("PhoneNoX") or parameters.get("SecretNo", ""),
+        "subs_id": fields.get("subs_id") or parameters.get("SubsId", ""),
+        "expiration": parameters.get("Expiration", ""),
+        "out_id": parameters.get("OutId", ""),
+        "out_order_id": parameters.get("OutOrderId", ""),
+        "code": fields.get("code", ""),
+        "message": mask_text(str(fields.get("message", ""))),
+        "request_id": fields.get("request_id", ""),
+        "attempts": attempts,
+    }
+    if kind is JobKind.BIND:
+        # A chosen X that was not bound is nobody's number.
+        data |= {"phone_no_x": fields.get("phone_no_x", ""), "possible_orphans": fields.get("possible_orphans", 0)}
+    if kind is JobKind.UPDATE:
+        data["operate_type"] = parameters.get("OperateType", "")
+    return _event(f"{kind.value}.{_OUTCOMES[state]}", unix_ms, data)
+
+
+def orphan_found_body(
+    *,
+    job_id: str,
+    state: JobState,
+    unix_ms: int,
+    parameters: Mapping[str, str],
+    orphan: Orphan,
+    full_phone_no_a: bool = False,
+) -> str:
+    """The JSON text that tells of a binding which was made for a job and is not the one it ended with.
+
+    Args:
+        job_id: for which it was made.
+        state: of that job.
+        unix_ms: when it was found.
+        parameters: of that job.
+        orphan: the binding, and the job that unbinds it, if one does.
+        full_phone_no_a: tell A itself; else only its masked form leaves.
+    """
+    data: dict[str, str | int] = {
+        "version": PAYLOAD_VERSION,
+        "job_id": job_id,
+        "state": state.value,
+        "phone_no_a": _phone_no_a(parameters, full_phone_no_a),
         "phone_no_x": orphan.phone_no_x,
         "subs_id": orphan.subs_id,
+        "expiration": parameters.get("Expiration", ""),
         "out_id": parameters.get("OutId", ""),
         "out_order_id": parameters.get("OutOrderId", ""),
         "unbind_job_id": orphan.unbind_job_id,
     }
     return _event("binding.orphaned", unix_ms, data)
+
+
+def _phone_no_a(parameters: Mapping[str, str], full_phone_no_a: bool) -> str:
+    number = parameters.get("PhoneNoA", "")
+    return number if full_phone_no_a else mask_number(number)
+
+
+def _event(type_: str, unix_ms: int, data: Mapping[str, str | int]) -> str:
+    moment = datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    bounded = {
+        name: _cut(value, _BYTES_OF.get(name, _OTHER_BYTES)) if isinstance(value, str) else value
+        for name, value in data.items()
+    }
+    return _json({"type": type_, "timestamp": moment, "data": bounded})
+
+
+def _cut(text: str, most_bytes: int) -> str:
+    """The text, or as much of its beginning as takes so many bytes in JSON.
+
+    Half a surrogate pair, which no UTF-8 can hold and a provider's answer may, becomes a question mark.
+    """
+    text = text.encode(errors="replace").decode()
+    if _size(text) <= most_bytes:
+        return text
+    room, kept = most_bytes - _size("…"), 0
+    for letter in text:
+        room -= _size(letter)
+        if room < 0:
+            break
+        kept += 1
+    return text[:kept] + "…"
+
+
+def _size(text: str) -> int:
+    return len(_json(text).encode()) - len('""')
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

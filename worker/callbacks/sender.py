@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from worker.callbacks.signature import signature_headers
+from worker.callbacks.keyring import Keyring, NoKeyError
+from worker.callbacks.receivers import receiver_of
+from worker.callbacks.signature import SigningKey, signature_headers
 from worker.clock import Clock
 from worker.http import HttpClient, MaybeSentError, NotSentError
 
@@ -23,21 +25,30 @@ class CallbackSender:
 
     Args:
         http: a client whose socket factory is the guard's.
-        keys: all live keys; without one nothing is sent.
+        keyring: knows the live keys; without one nothing is sent.
     """
 
-    def __init__(self, http: HttpClient, *, keys: Sequence[bytes], timeout_ms: int, clock: Clock) -> None:
+    def __init__(self, http: HttpClient, *, keyring: Keyring, timeout_ms: int, clock: Clock) -> None:
         self._http = http
-        self._keys = keys
+        self._keyring = keyring
         self._timeout_ms = timeout_ms
         self._clock = clock
 
-    async def send(self, *, url: str, webhook_id: str, body: str) -> TryResult:
-        """Post the body once, signed for this moment. 2xx alone is success. Raises nothing."""
-        if not self._keys:
-            return TryResult(is_delivered=False, text="not sent: AXN_CALLBACK_SECRET is not set")
+    async def send(self, *, url: str, webhook_id: str, body: str, secret: str = "") -> TryResult:
+        """Post the body once, signed for this moment. 2xx alone is success. Raises nothing.
+
+        Args:
+            url: of the receiver.
+            webhook_id: of the event; the same for all its tries.
+            body: as above.
+            secret: the name of the request's secret; empty: the receiver's own keys.
+        """
+        try:
+            keys = await self._keyring.keys_for(receiver_of(url), secret)
+        except NoKeyError as lack:
+            return TryResult(is_delivered=False, text=f"not sent: {lack}")
         content = body.encode()
-        headers = signed_headers(webhook_id, self._clock.unix_ms() // 1000, content, self._keys)
+        headers = signed_headers(webhook_id, self._clock.unix_ms() // 1000, content, keys)
         try:
             answer = await self._http.post(url, headers=headers, content=content, total_timeout_ms=self._timeout_ms)
         except (NotSentError, MaybeSentError) as failure:
@@ -45,7 +56,7 @@ class CallbackSender:
         return TryResult(is_delivered=answer.status in _SUCCESS, text=f"HTTP {answer.status}")
 
 
-def signed_headers(webhook_id: str, unix_s: int, content: bytes, keys: Sequence[bytes]) -> dict[str, str]:
+def signed_headers(webhook_id: str, unix_s: int, content: bytes, keys: Sequence[SigningKey]) -> dict[str, str]:
     """All headers of a try."""
     return {
         "content-type": "application/json",

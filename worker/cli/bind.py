@@ -31,6 +31,7 @@ def bind(
     out_id: Annotated[str, typer.Option(help="Your id, told in call receipts.")] = "",
     out_order_id: Annotated[str, typer.Option(help="Your order's id.")] = "",
     record: Annotated[bool | None, typer.Option("--record/--no-record", help="Record calls.")] = None,
+    callback_secret_name: Annotated[str, typer.Option(help="The named secret that signs the callback.")] = "",
     callback_url: Annotated[str, typer.Option(help="Told when the job has ended.")] = "",
     idempotency_key: Annotated[str, typer.Option(help="The same key is the same job, however often it is sent.")] = "",
     deadline: Annotated[str, typer.Option(help="Do not bind later than this: 30s, or a time with its zone.")] = "",
@@ -48,6 +49,7 @@ def bind(
     not confirmed, in time.
     """
     given: dict[str, Any] = {
+        "callback_secret_name": callback_secret_name,
         "phone_no_a": phone_no_a, "pool_key": pool_key, "expiration": expiration, "expires_in": expires_in,
         "phone_no_b": phone_no_b, "phone_no_x": phone_no_x, "expect_city": expect_city, "out_id": out_id,
         "out_order_id": out_order_id, "is_recording_enabled": record, "callback_url": callback_url,

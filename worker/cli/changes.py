@@ -12,6 +12,7 @@ ProductType = Annotated[str, typer.Option(help="Instead of a pool, for old accou
 Confirmed = Annotated[
     bool, typer.Option("--confirmed", help="These three come from a bind that the provider confirmed.")
 ]
+CallbackSecretName = Annotated[str, typer.Option(help="The named secret that signs the callback.")]
 CallbackUrl = Annotated[str, typer.Option(help="Told when the job has ended.")]
 IdempotencyKey = Annotated[str, typer.Option(help="The same key is the same job, however often it is sent.")]
 Deadline = Annotated[str, typer.Option(help="Do nothing later than this: 30s, or a time with its zone.")]

@@ -5,7 +5,23 @@ from typing import Annotated
 import typer
 
 from worker import __version__
-from worker.cli import bind, demo, job, jobs, pace, receiver, resolve, sandbox, settings, unbind, up, update, worker
+from worker.cli import (
+    bind,
+    callback_secrets,
+    callbacks,
+    demo,
+    job,
+    jobs,
+    pace,
+    receiver,
+    resolve,
+    sandbox,
+    settings,
+    unbind,
+    up,
+    update,
+    worker,
+)
 from worker.cli.output import Exit, complain
 from worker.errors import AxnError, SettingsError
 
@@ -26,6 +42,9 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(pace.app, name="pace")
 jobs.app.command()(resolve.resolve)
 jobs.app.command()(resolve.audit)
+app.add_typer(callbacks.app, name="callbacks")
+for secret_command in (callback_secrets.rotate, callback_secrets.secrets):
+    callbacks.app.command()(secret_command)
 
 
 def _show_version(asked: bool) -> None:

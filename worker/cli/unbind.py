@@ -13,6 +13,7 @@ def unbind(
     pool_key: changes.PoolKey = "",
     product_type: changes.ProductType = "",
     confirmed: changes.Confirmed = False,
+    callback_secret_name: changes.CallbackSecretName = "",
     callback_url: changes.CallbackUrl = "",
     idempotency_key: changes.IdempotencyKey = "",
     deadline: changes.Deadline = "",
@@ -31,6 +32,7 @@ def unbind(
     not confirmed, in time.
     """
     given = {
+        "callback_secret_name": callback_secret_name,
         "bind_job_id": job_id, "subs_id": subs_id, "phone_no_x": phone_no_x, "pool_key": pool_key,
         "product_type": product_type, "is_confirmed": confirmed or None, "callback_url": callback_url,
         "idempotency_key": idempotency_key, "deadline": deadline, "lane": lane,

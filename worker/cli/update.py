@@ -26,6 +26,7 @@ def update(
     pool_key: changes.PoolKey = "",
     product_type: changes.ProductType = "",
     confirmed: changes.Confirmed = False,
+    callback_secret_name: changes.CallbackSecretName = "",
     callback_url: changes.CallbackUrl = "",
     idempotency_key: changes.IdempotencyKey = "",
     deadline: changes.Deadline = "",
@@ -42,6 +43,7 @@ def update(
     not confirmed, in time.
     """
     given = {
+        "callback_secret_name": callback_secret_name,
         "bind_job_id": job_id, "subs_id": subs_id, "phone_no_x": phone_no_x, "pool_key": pool_key,
         "product_type": product_type, "is_confirmed": confirmed or None, "phone_no_a": phone_no_a,
         "phone_no_b": phone_no_b, "expiration": expiration, "expires_in": expires_in, "group_id": group_id,

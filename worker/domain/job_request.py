@@ -1,4 +1,4 @@
-"""What the requests of all kinds have in common: their names, their faults, their digest, and our own four fields."""
+"""What the requests of all kinds have in common: their names, their faults, their digest, and our own fields."""
 
 import difflib
 import hashlib
@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from worker.domain.callback_secret import CallbackSecretName
 from worker.domain.callback_url import CallbackUrl
 from worker.domain.job import JobKind, Lane
 from worker.domain.masking import mask_value
@@ -35,6 +36,7 @@ class JobRequest(BaseModel):
     second_wire_names: ClassVar[Mapping[str, str]] = {}
     """Names beside a field's alias: the provider's own actions call one thing by two."""
 
+    callback_secret_name: CallbackSecretName | None = None
     callback_url: CallbackUrl | None = None
     idempotency_key: IdempotencyKey | None = None
     deadline: Deadline | None = None

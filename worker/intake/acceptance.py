@@ -1,6 +1,7 @@
 """What can only be checked when a request is accepted: against the time and the settings."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -69,18 +70,29 @@ class Acceptance:
         if faults := self._faults_of(request):
             raise InvalidRequestError(faults)
 
-    def job_of(self, request: AnyRequest, *, key: str | None = None, found: FoundBindings | None = None) -> NewJob:
+    def job_of(
+        self,
+        request: AnyRequest,
+        *,
+        key: str | None = None,
+        found: FoundBindings | None = None,
+        unknown_secrets: AbstractSet[str] = frozenset(),
+    ) -> NewJob:
         """The job to file.
 
         Args:
             request: whose form is already checked.
             key: an idempotency key for requests that bring none.
             found: what the ledger knows of the bind jobs that updates and unbinds name.
+            unknown_secrets: names of callback secrets that there are none of.
 
         Raises:
-            InvalidRequestError: as `check`, or the named bind job has no binding.
+            InvalidRequestError: as `check`, or the named bind job has no binding, or the secret named does not exist.
         """
         faults = self._faults_of(request)
+        if request.callback_secret_name in unknown_secrets:
+            rule = "no such secret; `axn callbacks rotate --name` makes one, `axn callbacks secrets` lists them"
+            faults.append(FieldFault("callback_secret_name", str(request.callback_secret_name), rule))
         parameters: dict[str, str] = {}
         if isinstance(request, BindRequest):
             expiration = self._expiration(request)
@@ -107,6 +119,7 @@ class Acceptance:
             seed=new_seed(),
             on_doubt=request.on_doubt if isinstance(request, BindRequest) else OnDoubt.HOLD,
             callback_url=request.callback_url or "",
+            callback_secret_name=request.callback_secret_name or "",
             deadline_in_ms=duration_ms(deadline) if isinstance(deadline, timedelta) else None,
             deadline_at_ms=unix_ms(deadline) if isinstance(deadline, datetime) else None,
             kind=request.kind,
@@ -123,9 +136,12 @@ class Acceptance:
 
     def _faults_of(self, request: AnyRequest) -> list[FieldFault]:
         instead = [getattr(request, name) for name in _INSTEAD_OF_POOL_KEY[request.kind]]
-        return self._faults(
+        faults = self._faults(
             expiration=self._expiration(request), pools=[request.pool_key, *instead], url=request.callback_url
         )
+        if request.callback_secret_name and not request.callback_url:
+            faults.append(FieldFault("callback_secret_name", "", "is of no use without callback_url"))
+        return faults
 
     def _faults(self, *, expiration: datetime | None, pools: Sequence[object], url: str | None) -> list[FieldFault]:
         faults = []

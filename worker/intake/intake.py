@@ -4,10 +4,12 @@ import hashlib
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from worker.domain.any_request import AnyRequest
+from worker.domain.callback_secret import check_secret_name
 from worker.domain.callback_url import check_callback_url
 from worker.domain.change_request import ChangeRequest
 from worker.domain.durability import Durability
@@ -39,11 +41,26 @@ class Submitted:
     conflict: IdempotencyConflictError | None = None
 
 
+class SecretNames(Protocol):
+    """Who knows the callback secrets: `worker.ledger.callback_secrets`."""
+
+    async def unknown_names(self, names: Iterable[str]) -> frozenset[str]:
+        """Those that have no key."""
+
+
 class Intake:
     """The producers' door."""
 
-    def __init__(self, acceptance: Acceptance, ledger: Ledger, durable: DurableOpening, announcer: Announcer) -> None:
+    def __init__(
+        self,
+        acceptance: Acceptance,
+        ledger: Ledger,
+        durable: DurableOpening,
+        announcer: Announcer,
+        secrets: SecretNames,
+    ) -> None:
         self.acceptance = acceptance
+        self._secrets = secrets
         self._ledger = ledger
         self._durable = durable
         self._announcer = announcer
@@ -61,7 +78,11 @@ class Intake:
             DurabilityUnconfirmedError: the job is stored and published; its durability was not confirmed in time.
             LedgerUnavailableError: Redis did not answer.
         """
-        job = self.acceptance.job_of(request, found=await self._bindings_named_by([request]))
+        job = self.acceptance.job_of(
+            request,
+            found=await self._bindings_named_by([request]),
+            unknown_secrets=await self._unknown_secrets_of([request]),
+        )
         await self._durable.check(durability)
         reached("producer.accepting", job.job_id)
         filed_at_ms, shortfall = await self._open(job, durability)
@@ -122,10 +143,11 @@ class Intake:
 
     async def _all_jobs(self, requests: Sequence[AnyRequest]) -> list[NewJob]:
         found = await self._bindings_named_by(requests)
+        unknown_secrets = await self._unknown_secrets_of(requests)
         jobs, faults = [], []
         for index, request in enumerate(requests):
             try:
-                jobs.append(self.acceptance.job_of(request, found=found))
+                jobs.append(self.acceptance.job_of(request, found=found, unknown_secrets=unknown_secrets))
             except InvalidRequestError as invalid:
                 faults += [FieldFault(f"[{index}].{fault.field}", fault.value, fault.rule) for fault in invalid.faults]
         if faults:
@@ -136,6 +158,10 @@ class Intake:
         changes = [request for request in requests if isinstance(request, ChangeRequest)]
         job_ids = list({change.bind_job_id for change in changes if change.bind_job_id is not None})
         return dict(zip(job_ids, await self._ledger.bindings_of(job_ids), strict=True)) if job_ids else {}
+
+    async def _unknown_secrets_of(self, requests: Sequence[AnyRequest]) -> frozenset[str]:
+        names = {request.callback_secret_name for request in requests if request.callback_secret_name}
+        return await self._secrets.unknown_names(names) if names else frozenset()
 
     async def file_message(
         self, given: object, *, task_id: str, kind: JobKind = JobKind.BIND
@@ -158,7 +184,12 @@ class Intake:
     async def _job_of_message(self, given: object, task_id: str, kind: JobKind) -> NewJob:
         try:
             request = self.acceptance.parse(given, kind)
-            return self.acceptance.job_of(request, key=task_id, found=await self._bindings_named_by([request]))
+            return self.acceptance.job_of(
+                request,
+                key=task_id,
+                found=await self._bindings_named_by([request]),
+                unknown_secrets=await self._unknown_secrets_of([request]),
+            )
         except InvalidRequestError as invalid:
             return NewJob(
                 job_id=job_id_for_key(task_id),
@@ -167,6 +198,7 @@ class Intake:
                 digest=hashlib.sha256(json.dumps(given, sort_keys=True, default=str).encode()).hexdigest()[:32],
                 seed="",
                 callback_url=self._usable_callback_url(given),
+                callback_secret_name=await self._usable_secret_name(given),
                 refusal=str(invalid),
                 kind=kind,
             )
@@ -178,6 +210,15 @@ class Intake:
         except ValueError:
             return ""
         return str(url) if is_usable else ""
+
+    async def _usable_secret_name(self, given: object) -> str:
+        """A refused request's callback, too, is signed with the secret it names, if there is one."""
+        name = given.get("callback_secret_name") if isinstance(given, Mapping) else None
+        try:
+            is_known = isinstance(name, str) and not await self._secrets.unknown_names([check_secret_name(name)])
+        except ValueError:
+            return ""
+        return str(name) if is_known else ""
 
 
 def _submitted(job: NewJob, answer: int | IdempotencyConflictError) -> Submitted:

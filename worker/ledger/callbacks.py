@@ -33,6 +33,7 @@ class CallbackLedger:
             url=record["url"],
             body=record["body"],
             tries=int(tries),
+            secret=record.get("secret", ""),
         )
 
     async def delivered(self, claim: CallbackClaim) -> bool:

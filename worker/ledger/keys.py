@@ -6,6 +6,7 @@ one slot of a Redis Cluster. `axn1` is the version of what the keys hold.
 
 from dataclasses import dataclass
 
+from worker.domain.callback_secret import SecretOwner
 from worker.domain.job import Lane
 from worker.domain.job_ids import PARTITION_COUNT, partition_of
 
@@ -98,3 +99,12 @@ def split_member(member: str) -> tuple[Lane, str]:
     """Lane and id of a timetable member."""
     lane, _, id_ = member.partition(":")
     return Lane(lane), id_
+
+
+CALLBACK_SECRETS_KEY = f"{VERSION}:{{callback_secrets}}"
+"""Set: all hosts and names that have keys of their own, in the slot of their hashes."""
+
+
+def callback_secret_key(owner: SecretOwner) -> str:
+    """Hash: the keys of a receiver host or a named secret."""
+    return f"{CALLBACK_SECRETS_KEY}:{owner}"

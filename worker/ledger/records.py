@@ -29,6 +29,7 @@ class NewJob:
         parameters: the action's business parameters by their wire names; empty for a refused request.
         digest: of the request as given, so that a key's second use can be compared.
         seed: random text from which the nonces of all attempts are derived.
+        callback_secret_name: of the secret that signs its callback; empty: the receiver's.
         deadline_in_ms, deadline_at_ms: at most one of them; counted by Redis's clock.
         kind: what its parameters ask of the provider.
         is_confirmed: of an update or unbind: SubsId, X and pool come from a confirmed bind, so that "no such binding"
@@ -45,6 +46,7 @@ class NewJob:
     callback_url: str = ""
     deadline_in_ms: int | None = None
     deadline_at_ms: int | None = None
+    callback_secret_name: str = ""
     refusal: str = ""
     kind: JobKind = JobKind.BIND
     is_confirmed: bool = False
@@ -60,6 +62,7 @@ class NewJob:
             "request": json.dumps(dict(self.parameters), ensure_ascii=False, separators=(",", ":")),
             "on_doubt": "" if self.on_doubt is OnDoubt.HOLD else self.on_doubt.value,
             "callback_url": self.callback_url,
+            "callback_secret_name": self.callback_secret_name,
             "refusal": self.refusal,
             **self._named_binding(),
         }
@@ -115,6 +118,7 @@ class Claim:
     throttles: int
     possible_orphans: int
     accepted_at: int
+    callback_secret_name: str = ""
     code: str = ""
     message: str = ""
 
@@ -143,6 +147,7 @@ class OwedCallback:
         body: the exact text of every try.
         token: of the claim for the first try when this process makes it at once, else empty.
         first_look_ms: when somebody else must look at it.
+        secret: the name of the secret that signs it; empty: the receiver's.
     """
 
     webhook_id: str
@@ -150,12 +155,15 @@ class OwedCallback:
     body: str
     token: str
     first_look_ms: int
+    secret: str = ""
 
     def pairs(self, job_id: str) -> list[str]:
         """Field, value, field, value … of the callback's record."""
         fields = {"v": RECORD_VERSION, "job_id": job_id, "url": self.url, "body": self.body, "state": "waiting"}
         if self.token:
             fields |= {"token": self.token, "tries": "1"}
+        if self.secret:
+            fields["secret"] = self.secret
         return flatten(fields.items())
 
 
@@ -187,6 +195,7 @@ class CallbackClaim:
     url: str
     body: str
     tries: int
+    secret: str = ""
 
 
 def flatten(pairs: Iterable[tuple[str, str | int]]) -> list[str]:
@@ -210,7 +219,8 @@ def claim_from_record(reply: list[str], job_id: str, token: str) -> Claim:
     except BrokenRecordError:
         if not is_poison(reply):
             raise
-        return _claim({"callback_url": record.get("callback_url", "")}, {}, job_id, token, reply)
+        told = {name: record.get(name, "") for name in ("callback_url", "callback_secret_name")}
+        return _claim(told, {}, job_id, token, reply)
 
 
 def is_poison(reply: Sequence[str]) -> bool:
@@ -258,6 +268,7 @@ def _claim(
             seed=record.get("seed", ""),
             on_doubt=OnDoubt(record.get("on_doubt", OnDoubt.HOLD)),
             callback_url=record.get("callback_url", ""),
+            callback_secret_name=record.get("callback_secret_name", ""),
             refusal=record.get("refusal", ""),
             retries=int(record.get("retries", 0)),
             throttles=int(record.get("throttles", 0)),

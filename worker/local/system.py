@@ -133,7 +133,7 @@ class LocalSystem:
 
     async def _start_receiver(self) -> dict[str, str]:
         secret = "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
-        self.receiver_url = await self._start_server("receiver", ["--secret", secret])
+        self.receiver_url = await self._start_server("receiver", ["--quiet", "--secret", secret])
         return {
             "AXN_CALLBACK_SECRET": secret,
             "AXN_CALLBACK_ALLOW_HTTP": "1",

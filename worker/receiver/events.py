@@ -6,6 +6,28 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
+@dataclass(frozen=True)
+class Call:
+    """One call as it was answered.
+
+    Attributes:
+        at_ms: when it arrived, Unix ms.
+        number: which call with this webhook-id it is, from 1; 0 for one without.
+        refusal: why it is not verified; empty where it is. The next two are then unknown.
+        status: of the answer.
+        has_other_body: an earlier call with this webhook-id brought another body.
+    """
+
+    at_ms: int
+    webhook_id: str
+    number: int
+    refusal: str
+    status: int
+    type: str | None = None
+    data: Any = None
+    has_other_body: bool = False
+
+
 @dataclass
 class Event:
     """All calls with one webhook-id.
@@ -45,19 +67,24 @@ class Events:
         self._refused = 0
         self._events: dict[str, Event] = {}
 
-    def arrived(self, webhook_id: str | None) -> None:
-        """Count a call, whatever will become of it."""
+    def arrived(self, webhook_id: str | None) -> int:
+        """Count a call, whatever will become of it; the number of this one among those with its webhook-id."""
         self._received += 1
-        if webhook_id:
-            self._events.setdefault(webhook_id, Event(webhook_id)).received += 1
+        if not webhook_id:
+            return 0
+        event = self._events.setdefault(webhook_id, Event(webhook_id))
+        event.received += 1
+        return event.received
 
     def refused(self) -> None:
         """Count a call that is not verified."""
         self._refused += 1
 
-    def authentic(self, webhook_id: str, body: bytes) -> None:
+    def authentic(self, webhook_id: str, body: bytes) -> Event:
         """Keep the content of a call whose signature holds, delivered or not: every try must carry the same body."""
-        self._events[webhook_id].keep(body)
+        event = self._events[webhook_id]
+        event.keep(body)
+        return event
 
     def delivered(self, webhook_id: str) -> None:
         """Count a call that was verified and accepted."""
