@@ -8,7 +8,8 @@ import typer
 from pydantic import AliasChoices, BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from worker.settings import PREFIX, Settings
+from worker.setting_groups import PREFIX
+from worker.settings import Settings
 
 _S_PER_UNIT = (("d", 86_400), ("h", 3600), ("m", 60))
 

@@ -1,0 +1,106 @@
+"""The settings' groups: what stands behind AXN_PACE__…, AXN_CIRCUIT__…, AXN_RETRY__… and AXN_DOUBT__…."""
+
+from datetime import timedelta
+from typing import Self
+
+from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, model_validator
+
+from worker.domain.durations import Duration, duration_ms
+
+PREFIX = "AXN_"
+
+
+class PaceSettings(BaseModel):
+    """The shared rates, in calls per second of one account, over all workers together."""
+
+    bind_axn_per_second: PositiveFloat = Field(
+        50,
+        description="most BindAxn calls in any second, all workers together; fewer where the provider throttles",
+    )
+    unbind_per_second: PositiveFloat = Field(50, description="UnbindSubscription calls per second, the same")
+    update_per_second: PositiveFloat = Field(50, description="UpdateSubscription calls per second, the same")
+    query_per_second: PositiveFloat = Field(
+        50, description="calls per second of each of the two queries that look a binding up, the same"
+    )
+    checkout_depth: Duration = Field(
+        timedelta(milliseconds=50), description="how far ahead of the schedule checkout may run: its burst"
+    )
+    renewal_depth: Duration = Field(timedelta(milliseconds=40), description="the same for the renewal lane")
+    batch_depth: Duration = Field(timedelta(milliseconds=30), description="the same for the batch lane")
+    assured_share: float = Field(
+        0.05, gt=0, le=0.5, description="share of the rate that renewal and batch each get while checkout wants all"
+    )
+    probe_first: Duration = Field(
+        timedelta(seconds=5), description="first interval between probes of an account that the provider refuses"
+    )
+    probe_longest: Duration = Field(timedelta(minutes=5), description="longest interval between those probes")
+    share_without_redis: float = Field(
+        0,
+        ge=0,
+        le=1,
+        description="while Redis is away, checkouts already taken go on in each process at this share of the last "
+        "rate; all processes' shares together must not exceed 1; 0: they wait",
+    )
+    patience: Duration = Field(
+        timedelta(seconds=10), description="longest wait for a permit in a worker; past it the job waits in the ledger"
+    )
+
+    @model_validator(mode="after")
+    def _higher_lanes_run_further_ahead(self) -> Self:
+        depths = {name: getattr(self, f"{name}_depth") for name in ("checkout", "renewal", "batch")}
+        if not depths["checkout"] >= depths["renewal"] >= depths["batch"]:
+            given = (f"{PREFIX}PACE__{name.upper()}_DEPTH ({duration_ms(depths[name])}ms)" for name in depths)
+            raise ValueError(f"{' >= '.join(given)} must hold, or a lower lane would go before a higher one")
+        return self
+
+    @property
+    def per_second(self) -> dict[str, float]:
+        """The rate of each of the provider's actions that is called."""
+        return {
+            "BindAxn": self.bind_axn_per_second, "UnbindSubscription": self.unbind_per_second,
+            "UpdateSubscription": self.update_per_second, "QuerySubsId": self.query_per_second,
+            "QuerySubscriptionDetail": self.query_per_second,
+        }  # fmt: skip
+
+
+class CircuitSettings(BaseModel):
+    """When calls to the endpoint are held back because it does not answer, all workers together."""
+
+    least: PositiveInt = Field(
+        10, description="calls without an answer lately (1 to 20 s, by how many there are) that it takes"
+    )
+    share: float = Field(0.5, gt=0, le=1, description="share of the calls without an answer that it takes")
+    probe_first: Duration = Field(timedelta(seconds=1), description="until the first probe; doubles with each in vain")
+    probe_longest: Duration = Field(timedelta(seconds=30), description="longest interval between those probes")
+
+
+class RetrySettings(BaseModel):
+    """How failed attempts are tried again: full jitter below a growing bound."""
+
+    base: Duration = Field(timedelta(milliseconds=200), description="first bound of the backoff")
+    cap: Duration = Field(timedelta(seconds=20), description="last bound of the backoff")
+    in_process: Duration = Field(
+        timedelta(seconds=1), description="a job that waits for less stays in its worker, five times on end at most"
+    )
+    attempts: PositiveInt = Field(8, description="how often a job that certainly was not processed is tried again")
+    budget_per_second: PositiveFloat = Field(
+        10, description="calls that failed before, sent again per second by all workers in any case"
+    )
+    budget_share: float = Field(0.2, ge=0, le=10, description="and so many more for each call that was processed")
+    slow_base: Duration = Field(
+        timedelta(seconds=5), description="first bound where no number is free or the account is refused"
+    )
+    slow_cap: Duration = Field(timedelta(minutes=1), description="last bound of those")
+
+
+class DoubtSettings(BaseModel):
+    """What happens after an attempt of unknown effect."""
+
+    probe_after: Duration = Field(
+        timedelta(seconds=5), description="wait before the same nonce is sent again, beyond the attempt's own timeout"
+    )
+    window: Duration = Field(timedelta(minutes=10), description="how long the same nonce may be sent again")
+    read_lag: Duration = Field(
+        timedelta(seconds=30),
+        description="how long the provider's queries may show an older state: so long a binding not found may exist",
+    )
