@@ -47,13 +47,13 @@ local checkout_depth, lane_depth, batch_depth = tonumber(ARGV[5]), tonumber(ARGV
 local assured_share, probe_ms = tonumber(ARGV[8]), tonumber(ARGV[9])
 local ok, throttled, unwell = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[21])
 
-local function read(key, names)
-  local held, fields = redis.call('HMGET', key, unpack(names)), {}
+local function numbers(names, held)
+  local fields = {}
   for place, name in ipairs(names) do fields[name] = tonumber(held[place] or '0') or 0 end
   return fields
 end
 
-local function write(key, names, fields, before)
+local function changes(names, fields, before)
   local changed = {}
   for _, name in ipairs(names) do
     if fields[name] ~= before[name] then
@@ -61,7 +61,7 @@ local function write(key, names, fields, before)
       changed[#changed + 1] = string.format('%.17g', fields[name])
     end
   end
-  if #changed > 0 then redis.call('HSET', key, unpack(changed)) end
+  return changed
 end
 
 local function copy(fields)
@@ -78,7 +78,7 @@ local floor = math.min(1, ceiling / 2)
 local NAMES = {'born', 'seen', 'tat', 'epoch', 'cut', 'wmax', 'cut_at', 'last_cut', 'count', 'count_at', 'count_before',
   'count_before_us', 'accepted_since', 'refused_since', 'assured_1', 'assured_2', 'turn_0', 'turn_1', 'turn_2', 'pause', 'retry_tokens', 'retry_at',
   'rate', 'minute', 'sent', 'throttled', 'unwell', 'sent_before', 'throttled_before', 'unwell_before'}
-local s = read(KEYS[1], NAMES)
+local s = numbers(NAMES, redis.call('HMGET', KEYS[1], unpack(NAMES)))
 local held = copy(s)
 local known = s.born ~= 0
 if not known then
@@ -100,7 +100,7 @@ end
 
 -- The circuit of the endpoint: opened by a share of calls without an answer, closed by the answer to one probe.
 local CIRCUIT = {'ok', 'bad', 'ok_before', 'bad_before', 'at', 'opened_at', 'next_probe_at', 'fails', 'probing', 'closed_at'}
-local c = read(KEYS[3], CIRCUIT)
+local c = numbers(CIRCUIT, redis.call('HMGET', KEYS[3], unpack(CIRCUIT)))
 local c_held = copy(c)
 local first_probe_ms, longest_probe_ms = tonumber(ARGV[25]), tonumber(ARGV[26])
 local function count_answers()
@@ -312,9 +312,11 @@ if minute ~= s.minute then
 end
 s.sent, s.throttled, s.unwell = s.sent + granted, s.throttled + throttled, s.unwell + unwell
 
-write(KEYS[1], NAMES, s, held)
+local moved = changes(NAMES, s, held)
+if #moved > 0 then redis.call('HSET', KEYS[1], unpack(moved)) end
 redis.call('PEXPIRE', KEYS[1], 3600000)
-write(KEYS[3], CIRCUIT, c, c_held)
+local news = changes(CIRCUIT, c, c_held)
+if #news > 0 then redis.call('HSET', KEYS[3], unpack(news)) end
 if ok + throttled + unwell > 0 then redis.call('PEXPIRE', KEYS[3], CIRCUIT_KEPT_MS) end
 if ARGV[27] ~= '' then
   if redis.call('HLEN', KEYS[5]) > MOST_WHO_WAIT then redis.call('DEL', KEYS[5]) end -- of processes long gone
