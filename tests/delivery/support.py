@@ -1,5 +1,6 @@
 """A process that delivers, on a real ledger, to receivers on loopback sockets."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -28,6 +29,8 @@ from worker.progress import Progress
 
 KEY = bytes(range(24))
 SCHEDULE_MS = (10_000, 40_000)
+MADE: list[Delivery] = []
+"""By the test that runs; ended with it."""
 PLACES = PlacesRules(8, lease_ms=40_000)
 
 
@@ -55,7 +58,7 @@ def delivery_of(
     rules = DeliveryRules(
         schedule_ms=schedule_ms, lease_ms=30_000, give_up_ms=DEFAULT_GIVE_UP_MS, in_flight=in_flight, per_receiver=8
     )
-    return build_delivery(
+    delivery = build_delivery(
         redis,
         sender,
         rules,
@@ -64,6 +67,8 @@ def delivery_of(
         receivers=places,
         random_share=lambda: share,
     )
+    MADE.append(delivery)
+    return delivery
 
 
 @asynccontextmanager
@@ -109,8 +114,14 @@ async def deliver(delivery: Delivery, *ids: str) -> None:
 
 
 async def settled(delivery: Delivery) -> None:
-    while delivery._running:
-        await next(iter(delivery._running))
+    """Wait until it does nothing any more."""
+    try:
+        async with asyncio.timeout(8):
+            while delivery._running:
+                await asyncio.wait(delivery._running)
+    except TimeoutError:
+        stacks = [str(task.get_stack()) + str(task.get_coro().cr_frame.f_locals) for task in delivery._running]
+        raise AssertionError(f"still at work: {stacks} {delivery._gates._gates} {delivery._slots}") from None
 
 
 async def deliver_when_due(redis: Redis, delivery: Delivery, webhook_id: str) -> None:

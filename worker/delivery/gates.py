@@ -80,6 +80,9 @@ class Entry:
         return self.state in (ReceiverState.PASSING, ReceiverState.PROBE)
 
 
+_ENTERED = Entry(ReceiverState.PASSING)
+
+
 class Gates:
     """All receivers that this process has lately had to do with.
 
@@ -118,7 +121,7 @@ class Gates:
         """Take a place for one try, borrowing it where needed."""
         gate = self._gate(host)
         if not gate.asking and self._take(gate):
-            return Entry(gate.state)
+            return _ENTERED
         gate.asking += 1
         try:
             async with gate.lock:
@@ -128,7 +131,7 @@ class Gates:
                     await self._visit(host, gate, wanted=gate.in_use + gate.asking)
                     if not self._take(gate):
                         return self._refusal(gate) or Entry(ReceiverState.FULL, 250)
-                return Entry(gate.state)
+                return _ENTERED
         finally:
             gate.asking -= 1
 
