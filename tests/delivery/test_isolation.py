@@ -296,7 +296,7 @@ async def test_a_first_try_to_a_receiver_disabled_meanwhile_is_given_up(redis: R
 @pytest.mark.parametrize("is_blocked", [False, True])
 @pytest.mark.parametrize(("how", "error"), [({"deadline_at": 1}, "deadline"), ({}, "too_old")])
 async def test_what_is_too_late_is_given_up_without_a_try(
-    redis: Redis, is_blocked: bool, how: dict[str, int], error: str
+    redis: Redis, is_blocked: bool, how: dict[str, Any], error: str
 ) -> None:
     delivery = delivery_of(redis, sender := FakeSender())
     if is_blocked:
@@ -313,7 +313,11 @@ async def test_what_is_too_late_is_given_up_without_a_try(
 
 async def test_who_waits_in_a_line_stands_in_the_timetable_for_the_time_to_give_it_up(redis: Redis) -> None:
     now = await now_ms(redis)
-    for key, how, give_up in (("a", {}, now + 4 * DAY_MS), ("b", {"deadline_at": now + 60_000}, now + 60_000)):
+    wishes: list[tuple[str, dict[str, Any], int]] = [
+        ("a", {}, now + 4 * DAY_MS),
+        ("b", {"deadline_at": now + 60_000}, now + 60_000),
+    ]
+    for key, how, give_up in wishes:
         job_id, webhook_id = await owing(redis, DEAD, key=key, **how)
         look = await look_at(redis, job_id, Lane.CALLBACK, webhook_id)
         assert look is not None

@@ -154,6 +154,7 @@ class OrderMachine(RuleBasedStateMachine):
         self.jobs = 0
         self.ended: list[str] = []
         self.half: list[Claim] = []
+        self.delivery: Any = None
 
     def run(self, awaitable: Awaitable[Any]) -> Any:
         async def awaited() -> Any:
@@ -222,9 +223,9 @@ class OrderMachine(RuleBasedStateMachine):
         self.sender.error = ""
         self.sender.is_dying = step == "sent"
         if step == "settled":
-            self.delivery._order.leave = self.killed  # type: ignore[method-assign]
+            self.delivery._order.leave = self.killed
         if step == "left":
-            self.delivery._settled_in_order = self.killed  # type: ignore[method-assign]
+            self.delivery._settled_in_order = self.killed
         ids = which.sample(self.ended, min(2, len(self.ended)))
         self.look([*ids, LINE])
         self.sender.is_dying = False

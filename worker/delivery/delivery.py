@@ -127,8 +127,11 @@ class Delivery:
         return found
 
     async def _deliver_heads(self, heads: Sequence[CallbackHead]) -> None:
-        placed = await asyncio.gather(*(self._place(head) for head in heads), return_exceptions=True)
         waiting: dict[tuple[str, int | None], list[str]] = defaultdict(list)
+        heads, shut = self._without_shut(heads)
+        for head, entry in shut:
+            waiting[head.host, _look_ms(entry)].append(head.webhook_id)
+        placed = await asyncio.gather(*(self._place(head) for head in heads), return_exceptions=True)
         for head, look in zip(heads, placed, strict=True):
             if isinstance(look, BaseException):
                 _log.error("callback %s: try broke off (%s)", head.webhook_id, type(look).__name__)
@@ -140,6 +143,20 @@ class Delivery:
             if look_ms is not None:
                 self._gates.expect_line(host, is_there=True)
         await self._look_for_turns([head for head, look in zip(heads, placed, strict=True) if look == "turn"])
+
+    def _without_shut(
+        self, heads: Sequence[CallbackHead]
+    ) -> tuple[list[CallbackHead], list[tuple[CallbackHead, Entry]]]:
+        """Those to be placed, and apart those whose receiver is known not to be there: they take no further look."""
+        others, shut = [], []
+        entries = {host: self._gates.refusal(host) for host in {head.host for head in heads if head.url}}
+        for head in heads:
+            entry = entries.get(head.host) if head.url and not head.order_key else None
+            if entry is None or entry.state is ReceiverState.DISABLED:
+                others.append(head)
+            else:
+                shut.append((head, entry))
+        return others, shut
 
     async def _look_for_turns(self, waiting: Sequence[CallbackHead | CallbackClaim]) -> None:
         """Those that were just put to wait: the turn may have come to one while it was not looked at."""
@@ -171,7 +188,7 @@ class Delivery:
         return "placed" if entry.is_open or entry.state is ReceiverState.DISABLED else _look_ms(entry)
 
     async def _begin(self, head: CallbackHead) -> bool:
-        """Claim and start a try; it holds a place and a slot. False, and the place is free again, where none is made."""
+        """Claim and start a try; it holds a place and a slot. False, its place free again, where none is made."""
         claim = None
         try:
             claim = await self._claim(head.webhook_id, head.host)
