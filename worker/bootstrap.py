@@ -21,7 +21,8 @@ from worker.callbacks.rotation import Rotations
 from worker.callbacks.sender import CallbackSender
 from worker.callbacks.signature import SigningKey, decode_secrets
 from worker.clock import Clock, SystemClock
-from worker.delivery import Delivery
+from worker.delivery.assembly import DeliveryRules, build_delivery, order_look_ms
+from worker.delivery.delivery import Delivery
 from worker.domain.durations import duration_ms
 from worker.errors import SettingsError
 from worker.http import HttpClient
@@ -30,7 +31,6 @@ from worker.intake.intake import Intake
 from worker.ledger.audit import Audit
 from worker.ledger.binding_queue import BindingQueue
 from worker.ledger.callback_secrets import CallbackSecrets
-from worker.ledger.callbacks import CallbackLedger
 from worker.ledger.durable import DurableOpening
 from worker.ledger.endings import Endings
 from worker.ledger.ledger import Ledger
@@ -135,6 +135,8 @@ def build_producer(settings: Settings, app: Celery, clock: Clock | None = None) 
         result_ttl_ms=duration_ms(settings.result_ttl),
         first_look_ms=duration_ms(settings.first_look),
         rescues=settings.rescues,
+        give_up_ms=duration_ms(settings.callback_give_up),
+        order_look_ms=order_look_ms(_callback_lease_ms(settings)),
     )
     executor = ThreadPoolExecutor(1, thread_name_prefix="axn-publish")
     announcer = Announcer(Publisher(app), executor, clock=clock)
@@ -295,14 +297,14 @@ def _delivery(settings: Settings, producer: ProducerServices, http: HttpClient, 
     keyring = SharedKeyring(producer.rotations.secrets, default=callback_keys(settings), clock=producer.clock)
     timeout_ms = duration_ms(settings.callback_timeout)
     sender = CallbackSender(http, keyring=keyring, timeout_ms=timeout_ms, clock=producer.clock)
-    return Delivery(
-        CallbackLedger(producer.redis),
-        sender,
+    rules = DeliveryRules(
         schedule_ms=[duration_ms(delay) for delay in settings.callback_schedule],
         lease_ms=_callback_lease_ms(settings),
+        give_up_ms=duration_ms(settings.callback_give_up),
         in_flight=settings.callback_in_flight,
-        progress=progress,
+        per_receiver=settings.callback_per_receiver,
     )
+    return build_delivery(producer.redis, sender, rules, clock=producer.clock, progress=progress)
 
 
 def _ticker(settings: Settings, producer: ProducerServices, progress: Progress) -> Ticker:

@@ -17,6 +17,7 @@ from worker.attempt.found_bindings import FoundBindingsDesk
 from worker.attempt.resolution import Resolutions
 from worker.callbacks.guard import ReceiverRules, guarded_socket_factory
 from worker.callbacks.keyring import SharedKeyring
+from worker.callbacks.receivers import receiver_of
 from worker.callbacks.rotation import Rotation, Rotations, host_owner, named_owner
 from worker.callbacks.sender import CallbackSender
 from worker.callbacks.signature import HmacKey
@@ -108,7 +109,7 @@ async def test_every_callback_of_a_job_carries_its_secrets_name(redis: Redis) ->
     orphaned = await callback_record_of(redis, f"{held.job_id}-orphan-900")
     assert (orphaned["secret"], orphaned["url"]) == ("orders", URL)
     assert '"state":"failed","phone_no_a":"150****5678"' in orphaned["body"]
-    taken = await CallbackLedger(redis).claim(f"{held.job_id}-orphan-900", token="t", lease_ms=1_000)
+    taken = await CallbackLedger(redis).claim(f"{held.job_id}-orphan-900", receiver_of(URL), token="t", lease_ms=1_000)
     assert taken is not None
     assert taken.secret == "orders"
 
@@ -131,7 +132,8 @@ async def test_a_callback_is_signed_with_its_requests_secret_else_its_receivers(
         lost = await sender.send(url=receiver.url, webhook_id="k1-1", body="{}", secret="ordres")
         await http.aclose()
     assert not lost.is_delivered
-    assert lost.text == "not sent: the secret ordres has no key that can be used here"
+    assert lost.error == "no_secret"
+    assert lost.lack == "the secret ordres has no key that can be used here"
     assert len(receiver.requests) == 2
     for request, key in zip(receiver.requests, (shop.key, orders.key), strict=True):
         Webhook(key.secret).verify(request.body, request.headers)

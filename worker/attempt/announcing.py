@@ -3,20 +3,22 @@
 from typing import Protocol
 
 from worker.callbacks.events import ended_body
+from worker.callbacks.receivers import receiver_of
+from worker.ledger.callback_records import CallbackClaim, OwedCallback
 from worker.ledger.keys import webhook_id_of
-from worker.ledger.records import AttemptKnowledge, CallbackClaim, Claim, OwedCallback, Settlement
+from worker.ledger.records import AttemptKnowledge, Claim, Settlement
 
 
 class Courier(Protocol):
     """Who takes the callbacks of settled jobs, as an attempt needs him."""
 
-    def reserve(self) -> str:
-        """A claim token for one delivery at once, or empty where all hands are full."""
+    def reserve(self, host: str) -> str:
+        """A claim token for one delivery to this receiver at once, or empty where it must wait."""
 
     def start(self, claim: CallbackClaim) -> None:
         """Deliver in the background."""
 
-    def release(self) -> None:
+    def release(self, host: str) -> None:
         """Give a reserved delivery back."""
 
 
@@ -32,7 +34,7 @@ def owed_callback(
     now_ms: int,
     full_phone_no_a: bool,
     token: str = "",
-    first_look_ms: int = 0,
+    lease_ms: int = 0,
 ) -> OwedCallback:
     """The callback to write with the settlement.
 
@@ -42,7 +44,7 @@ def owed_callback(
         now_ms: Unix ms by Redis's clock.
         full_phone_no_a: it tells A itself, not its masked form.
         token: of the first try, where this process makes it at once.
-        first_look_ms: when somebody else must look at it.
+        lease_ms: how long that try may take before somebody else looks at it.
     """
     body = ended_body(
         kind=claim.kind,
@@ -55,10 +57,13 @@ def owed_callback(
         full_phone_no_a=full_phone_no_a,
     )
     return OwedCallback(
-        webhook_id_of(claim.job_id, claim.fence),
-        claim.callback_url,
-        body,
-        token,
-        first_look_ms,
+        webhook_id=webhook_id_of(claim.job_id, claim.fence),
+        url=claim.callback_url,
+        host=receiver_of(claim.callback_url),
+        body=body,
+        token=token,
+        lease_ms=lease_ms if token else 0,
+        deadline_at=claim.callback.deadline(claim.accepted_at),
+        order_key=claim.callback.order_key,
         secret=claim.callback_secret_name,
     )

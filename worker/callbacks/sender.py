@@ -1,23 +1,13 @@
 """One try of a callback: sign, post, judge."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from worker.callbacks.keyring import Keyring, NoKeyError
 from worker.callbacks.receivers import receiver_of
+from worker.callbacks.results import TryResult, answered, failed
 from worker.callbacks.signature import SigningKey, signature_headers
 from worker.clock import Clock
 from worker.http import HttpClient, MaybeSentError, NotSentError
-
-_SUCCESS = range(200, 300)
-
-
-@dataclass(frozen=True, slots=True)
-class TryResult:
-    """What a try came to. `text` is for people: a status or a kind of failure."""
-
-    is_delivered: bool
-    text: str
 
 
 class CallbackSender:
@@ -46,14 +36,16 @@ class CallbackSender:
         try:
             keys = await self._keyring.keys_for(receiver_of(url), secret)
         except NoKeyError as lack:
-            return TryResult(is_delivered=False, text=f"not sent: {lack}")
+            return TryResult("no_secret", lack=str(lack))
         content = body.encode()
-        headers = signed_headers(webhook_id, self._clock.unix_ms() // 1000, content, keys)
+        now_ms, began_ms = self._clock.unix_ms(), self._clock.monotonic_ms()
+        headers = signed_headers(webhook_id, now_ms // 1000, content, keys)
         try:
             answer = await self._http.post(url, headers=headers, content=content, total_timeout_ms=self._timeout_ms)
         except (NotSentError, MaybeSentError) as failure:
-            return TryResult(is_delivered=False, text=failure.kind)
-        return TryResult(is_delivered=answer.status in _SUCCESS, text=f"HTTP {answer.status}")
+            return failed(failure, round(self._clock.monotonic_ms() - began_ms))
+        took_ms = round(self._clock.monotonic_ms() - began_ms)
+        return answered(answer, took_ms, now_ms + took_ms)
 
 
 def signed_headers(webhook_id: str, unix_s: int, content: bytes, keys: Sequence[SigningKey]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from worker.domain.callback_secret import CallbackSecretName
 from worker.domain.callback_url import CallbackUrl
 from worker.domain.job import JobKind, Lane
 from worker.domain.masking import mask_value
-from worker.domain.request_fields import Deadline, IdempotencyKey, ProducerLane
+from worker.domain.request_fields import Deadline, IdempotencyKey, OrderKey, ProducerLane
 from worker.errors import FieldFault, InvalidRequestError
 
 
@@ -39,6 +39,8 @@ class JobRequest(BaseModel):
     callback_secret_name: CallbackSecretName | None = None
     callback_url: CallbackUrl | None = None
     idempotency_key: IdempotencyKey | None = None
+    callback_deadline: Deadline | None = None
+    callback_order_key: OrderKey | None = None
     deadline: Deadline | None = None
     lane: ProducerLane = Lane.CHECKOUT
 

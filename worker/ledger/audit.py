@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from redis.asyncio import Redis
 
 from worker.domain.job import JobState
+from worker.ledger.callback_records import flatten
 from worker.ledger.keys import ALL_PARTITIONS, audit_key, job_keys
-from worker.ledger.records import flatten
 from worker.redis_scripts import load_script
 
 LINES_KEPT_PER_PARTITION = 10_000
