@@ -57,7 +57,7 @@ async def delivering(
     in_flight: int = 2,
     nets: Sequence[str] = ("127.0.0.0/8",),
 ) -> AsyncIterator[Delivery]:
-    rules = ReceiverRules(allow_http=True, allow_nets=[ip_network(net) for net in nets])
+    rules = ReceiverRules(allow_http=True, allow_nets=[ip_network(net) for net in nets], ports=())
     http = HttpClient(
         max_connections=4,
         max_answer_bytes=1_000,
