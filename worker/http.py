@@ -130,6 +130,8 @@ class HttpClient:
         self._lookup = lookup
         self._lookup_threads = lookup_threads
         self._ssl = ssl.create_default_context(cafile=ca_file) if ca_file else httpx.create_ssl_context(trust_env=False)
+        # Names count where RFC 9525 has them, in the certificate's alternative names.
+        self._ssl.hostname_checks_common_name = False
         self._proxy = _proxy(proxy) if proxy else None
         self._transport: AiohttpTransport | None = None
         self._closed = False

@@ -1,9 +1,12 @@
 """No connection is opened to an address that is denied, however a URL is written and whatever a name resolves to."""
 
+import asyncio
 import socket
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
+from typing import Any
 
 import aiohttp
 import pytest
@@ -317,3 +320,33 @@ async def test_proxies_of_the_environment_are_not_asked(monkeypatch: pytest.Monk
             with pytest.raises(NotSentError):
                 await post(client, f"https://loopback.test:{listeners.port}/")
         assert listeners.connections == {OPEN: 1}
+
+
+async def test_name_servers_that_keep_silent_hold_up_nobody_else_s_names() -> None:
+    silence = threading.Event()
+    known = Names(NAMES)
+
+    def lookup(host: str, port: int, **options: Any) -> Sequence[tuple[Any, ...]]:
+        if host.startswith("silent"):
+            silence.wait(10)
+        return known(host, port, **options)
+
+    async with listening() as listeners:
+        client = receiver_client(rules_of(listeners), max_connections=20, connect_timeout_ms=5_000, lookup=lookup)
+        async with asyncio.TaskGroup() as tries:
+            silent = [
+                tries.create_task(failure_of(client, f"http://silent-{number}.test:{listeners.port}/"))
+                for number in range(12)
+            ]
+            assert (await post(client, f"http://mixed.test:{listeners.port}/")).status == 200
+            # The loop's own threads, where all others look names up, are free.
+            await asyncio.wait_for(asyncio.to_thread(int), 5)
+        assert {failure.result().kind for failure in silent} == {"connect_timeout"}
+        silence.set()
+        await client.aclose()
+
+
+async def failure_of(client: HttpClient, url: str) -> NotSentError:
+    with pytest.raises(NotSentError) as caught:
+        await client.post(url, headers={}, total_timeout_ms=300)
+    return caught.value
