@@ -18,7 +18,16 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
-from worker.http_connections import Connector, Lookup, Phase, Progress, SocketFactory, ThreadedResolver, noting
+from worker.http_connections import (
+    Connector,
+    FramingTooLongError,
+    Lookup,
+    Phase,
+    Progress,
+    SocketFactory,
+    ThreadedResolver,
+    noting,
+)
 from worker.http_connections import progress as progress_of_request
 
 #: Idle connections are closed after so many seconds: sooner than servers do, for a request that goes out on a
@@ -196,13 +205,18 @@ class HttpClient:
 
     async def _read(self, response: httpx.Response) -> tuple[bytes, bool]:
         body = bytearray()
-        async for chunk in response.aiter_raw():
-            body += chunk
-            if len(body) > self._max_answer_bytes:
-                if not self._is_cutting:
-                    raise _AnswerTooLargeError
-                return bytes(body[: self._max_answer_bytes]), True
-        return bytes(body), False
+        try:
+            async for chunk in response.aiter_raw():
+                body += chunk
+                if len(body) > self._max_answer_bytes:
+                    break
+            else:
+                return bytes(body), False
+        except FramingTooLongError:
+            pass  # cut by the connection
+        if not self._is_cutting:
+            raise _AnswerTooLargeError
+        return bytes(body[: self._max_answer_bytes]), True
 
     def _open_transport(self) -> AiohttpTransport:
         if self._transport is None:

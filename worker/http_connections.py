@@ -31,8 +31,8 @@ Lookup = Callable[..., Sequence[tuple[Any, ...]]]
 
 #: Status lines and headers of one answer, its interim answers included.
 _MOST_HEAD_BYTES = 64 << 10
-#: A body of one-byte chunks is six times as long on the wire.
-_CHUNKED_FACTOR = 8
+#: What chunks' lengths, extensions and trailers may add to a body. Each chunk costs time, however short it is.
+_MOST_FRAMING_BYTES = 64 << 10
 
 
 class Phase(Enum):
@@ -56,6 +56,10 @@ class Progress:
 progress: ContextVar[Progress] = ContextVar("http_progress")
 
 
+class FramingTooLongError(Exception):
+    """The body's chunks take more than they carry."""
+
+
 class BoundedHandler(ResponseHandler):
     """Takes from a server what one answer can need, and nothing while no answer is owed.
 
@@ -72,7 +76,7 @@ class BoundedHandler(ResponseHandler):
         """A request is about to be sent, also the CONNECT to a proxy."""
         self._is_owed = True
         self._head_left = _MOST_HEAD_BYTES
-        self._body_left = _CHUNKED_FACTOR * self._most_body_bytes + _MOST_HEAD_BYTES
+        self._body_left = self._most_body_bytes + _MOST_FRAMING_BYTES
 
     def rest(self) -> None:
         """The answer is complete, or given up."""
@@ -104,18 +108,18 @@ class BoundedHandler(ResponseHandler):
         elif more and self._in_body:
             self._take_body(more)
         elif more:
-            self._give_up("the head is too long")
+            self._give_up(BadHttpMessage("the head is too long"))
 
     def _take_body(self, data: bytes) -> None:
-        self._body_left -= len(data)
-        super().data_received(data)
+        taken = data[: self._body_left]
+        self._body_left -= len(taken)
+        super().data_received(taken)
         if not self._is_owed and self.should_close:
             self._hang_up()
-        elif self._body_left < 0:
-            self._give_up("the framing of the body is too long")
+        elif len(taken) < len(data):
+            self._give_up(FramingTooLongError())
 
-    def _give_up(self, why: str) -> None:
-        fault = BadHttpMessage(why)
+    def _give_up(self, fault: Exception) -> None:
         self.set_exception(fault)
         if self._payload is not None:
             self._payload.set_exception(fault)

@@ -22,6 +22,7 @@ from worker.http import HttpAnswer, HttpClient, MaybeSentError, NotSentError
 
 ROOT = Path(__file__).parents[2]
 LOCAL = ReceiverRules(allow_http=True, allow_nets=[ip_network("127.0.0.1/32")], ports=())
+CUT_FOR_THEIR_FRAMING = {"endless chunks of a byte", "an endless chunk extension", "endless chunk lengths"}
 DEADLINES_MS = (100, 500, 5_000)
 PATIENT_MS = 10_000
 MOST_GROWTH_KIB = 24_000
@@ -46,7 +47,9 @@ async def test_an_answer_is_judged_by_its_status_and_read_no_further_than_allowe
     async with serving(respond) as hostile, serving(always(answer())) as healthy, one_slot() as client:
         got = await post(client, hostile.url)
         assert (got.status, got.is_cut) == (status, is_cut)
-        assert len(got.body) == LONGEST_ANSWER_BYTES if is_cut else len(got.body) <= LONGEST_ANSWER_BYTES
+        assert len(got.body) <= LONGEST_ANSWER_BYTES
+        if is_cut and name not in CUT_FOR_THEIR_FRAMING:
+            assert len(got.body) == LONGEST_ANSWER_BYTES
         assert (await post(client, healthy.url)).status == 200
 
 
