@@ -369,6 +369,23 @@ async def test_an_answer_of_just_the_allowed_length_is_read() -> None:
         assert len((await post(client, server.url)).body) == 10_000
 
 
+@pytest.mark.parametrize("length", [2, 60_000, 70_000, 300_000, 900_000])
+@pytest.mark.parametrize("framing", ["length", "chunks"])
+async def test_what_comes_behind_an_answer_is_no_answer_to_the_next_request(length: int, framing: str) -> None:
+    """Of any length: a long one is read in pieces, and its connection released in the middle of what is parsed."""
+    body = b"x" * length
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (length, body)
+    first = answer(body) if framing == "length" else chunked
+
+    async def lie_once(writer: asyncio.StreamWriter, number: int) -> None:
+        writer.write(first + answer(status=299) if number == 1 else answer(status=201))
+        await writer.drain()
+
+    async with serving(lie_once) as server, opened(max_answer_bytes=1_000_000, max_connections=1) as client:
+        assert (await post(client, server.url)).body == body
+        assert (await post(client, server.url)).status == 201
+
+
 async def test_a_failure_carries_no_other_error_that_might_quote_the_url() -> None:
     async with serving(always(b"", close=True)) as server, opened() as client:
         failure = await failure_of(client, f"{server.url}?{SECRET_QUERY}")

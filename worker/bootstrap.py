@@ -15,7 +15,8 @@ from worker.attempt.leases import Leases
 from worker.attempt.paced_provider import PacedProvider
 from worker.attempt.resolution import Resolutions
 from worker.attempt.stopping import Stop
-from worker.callbacks.guard import ReceiverRules, guarded_socket_factory
+from worker.callbacks.client import receiver_client
+from worker.callbacks.guard import ReceiverRules
 from worker.callbacks.keyring import SharedKeyring
 from worker.callbacks.rotation import Rotations
 from worker.callbacks.sender import CallbackSender
@@ -48,7 +49,6 @@ from worker.settings import Settings
 from worker.ticker import Ticker
 
 _LARGEST_ANSWER_BYTES = 1 << 20
-_LARGEST_RECEIVER_ANSWER_BYTES = 64 << 10
 _DUE_PER_PARTITION = 500
 """A script that takes so many keeps Redis busy for about 4 ms (benchmarks/timetable.py)."""
 _LEASE_SLACK_MS = 2_000
@@ -226,11 +226,10 @@ def _provider_http(settings: Settings) -> HttpClient:
 
 
 def _callback_http(settings: Settings) -> HttpClient:
-    return HttpClient(
+    return receiver_client(
+        receiver_rules(settings),
         max_connections=2 * max(settings.callback_in_flight, 1),
-        max_answer_bytes=_LARGEST_RECEIVER_ANSWER_BYTES,
         connect_timeout_ms=duration_ms(settings.connect_timeout),
-        socket_factory=guarded_socket_factory(receiver_rules(settings)),
     )
 
 

@@ -8,40 +8,48 @@ request as `httpx.ConnectTimeout`) but the place where it happened: the connecto
 """
 
 import asyncio
-import errno
 import os
 import socket
 import ssl
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass, field
-from enum import Enum, auto
-from functools import partial
 
 import aiohttp
 import httpx
-from aiohappyeyeballs import AddrInfoType
-from aiohttp.client import ClientTimeout
-from aiohttp.client_reqrep import ClientRequest
-from aiohttp.connector import Connection
-from aiohttp.tracing import Trace
 from httpx_aiohttp import AiohttpTransport
 
-SocketFactory = Callable[[AddrInfoType], socket.socket]
+from worker.http_connections import (
+    Connector,
+    FramingTooLongError,
+    Lookup,
+    Phase,
+    Progress,
+    SocketFactory,
+    ThreadedResolver,
+    noting,
+)
+from worker.http_connections import progress as progress_of_request
 
 #: Idle connections are closed after so many seconds: sooner than servers do, for a request that goes out on a
 #: connection the server is just closing ends in doubt.
 _KEEPALIVE_S = 15.0
+#: aiohttp reads no further ahead of whom it serves than twice this.
+_READ_AHEAD_BYTES = 32 << 10
 _USER_AGENT = "axn-bind-worker"
 
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """A complete answer of any status. Header names are in lower case; repeated ones are joined with a comma."""
+    """An answer of any status. Header names are in lower case; repeated ones are joined with a comma.
+
+    `body` is as it came over the wire, never decompressed: where `content-encoding` names anything, it is no text.
+    `is_cut`: the body went on, and was not read to its end.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
+    is_cut: bool = False
 
 
 class HttpError(Exception):
@@ -62,8 +70,8 @@ class NotSentError(HttpError):
     """Proven: not one byte of the request left this machine.
 
     Kinds: connect_refused (also unreachable), dns, tls, connect_timeout (also: no free connection in time),
-    proxy_refused, refused_by_guard, bad_url, closed, unknown. `refusal` is what the socket factory raised, for
-    refused_by_guard.
+    proxy_refused, refused_by_guard, bad_url, closed, unknown. `refusal` is what the socket factory raised, where
+    refused_by_guard is its doing.
     """
 
     def __init__(self, kind: str, detail: str, refusal: Exception | None = None) -> None:
@@ -82,38 +90,6 @@ class _AnswerTooLargeError(Exception):
     """The body is longer than allowed."""
 
 
-class _Phase(Enum):
-    """How far a request came. Only CONNECTING proves anything, so that a path not foreseen counts as sent."""
-
-    UNKNOWN = auto()
-    CONNECTING = auto()
-    CONNECTED = auto()
-
-
-@dataclass(slots=True)
-class _Progress:
-    """What the connector notes about the request it is asked for."""
-
-    phase: _Phase = _Phase.UNKNOWN
-    sockets: int = 0
-    refusal: Exception | None = None
-
-
-_progress: ContextVar[_Progress] = ContextVar("http_progress")
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Notes whether a connection was handed out: before that no request can write a byte."""
-
-    async def connect(self, req: ClientRequest, traces: list[Trace], timeout: ClientTimeout) -> Connection:  # noqa: ASYNC109 - aiohttp's signature
-        progress = _progress.get()
-        if progress.phase is _Phase.UNKNOWN:
-            progress.phase = _Phase.CONNECTING
-        connection = await super().connect(req, traces, timeout)
-        progress.phase = _Phase.CONNECTED
-        return connection
-
-
 class HttpClient:
     """One pool of connections, made in the event loop that first posts. Not for several loops.
 
@@ -121,10 +97,14 @@ class HttpClient:
 
     Args:
         max_connections: connections open at a time; further requests wait, within their own deadline.
-        max_answer_bytes: the longest body read.
+        max_answer_bytes: the longest body read. About as much again may be in memory for a moment.
         connect_timeout_ms: for TCP and TLS together, per address tried.
         read_timeout_ms: longest silence of a server that owes an answer; None leaves it to the total.
         socket_factory: makes the socket for one resolved address, or raises to refuse it.
+        fault_of_url: why a URL must not be posted to, or empty. Asked before each post.
+        is_cutting: a longer body is cut, and the answer returned; otherwise such an answer is a failure.
+        lookup: for tests, in place of `socket.getaddrinfo`. Runs in a thread.
+        lookup_threads: names looked up at a time.
         ca_file: certificates (PEM) to trust instead of the public ones.
         proxy: `http://[user:password@]host:port` for every request; https goes through its tunnel unread,
             and the login is for such tunnels only.
@@ -141,6 +121,10 @@ class HttpClient:
         connect_timeout_ms: int,
         read_timeout_ms: int | None = None,
         socket_factory: SocketFactory | None = None,
+        fault_of_url: Callable[[str], str] | None = None,
+        is_cutting: bool = False,
+        lookup: Lookup = socket.getaddrinfo,
+        lookup_threads: int = 4,
         ca_file: str | None = None,
         proxy: str | None = None,
     ) -> None:
@@ -150,7 +134,13 @@ class HttpClient:
         if read_timeout_ms is not None:
             self._timeouts_s["read"] = read_timeout_ms / 1000
         self._socket_factory = socket_factory
+        self._fault_of_url = fault_of_url
+        self._is_cutting = is_cutting
+        self._lookup = lookup
+        self._lookup_threads = lookup_threads
         self._ssl = ssl.create_default_context(cafile=ca_file) if ca_file else httpx.create_ssl_context(trust_env=False)
+        # Names count where RFC 9525 has them, in the certificate's alternative names.
+        self._ssl.hostname_checks_common_name = False
         self._proxy = _proxy(proxy) if proxy else None
         self._transport: AiohttpTransport | None = None
         self._closed = False
@@ -176,15 +166,15 @@ class HttpClient:
             MaybeSentError: everything else.
         """
         request = self._build(url, headers, content)
-        progress = _Progress()
-        token = _progress.set(progress)
+        progress = Progress()
+        token = progress_of_request.set(progress)
         try:
             async with asyncio.timeout(total_timeout_ms / 1000):
                 return await self._exchange(request)
         except Exception as error:  # noqa: BLE001 - what is not known counts as "maybe sent"
             failure = _failure(error, progress, request.url.host)
         finally:
-            _progress.reset(token)
+            progress_of_request.reset(token)
         # Raised out here so that no library's error, whose text may quote the URL, hangs on as its context.
         raise failure
 
@@ -200,53 +190,54 @@ class HttpClient:
         request = _request(url, headers, content, self._timeouts_s)
         if request is None:
             raise NotSentError("bad_url", "not a URL of scheme http or https with a host, or headers that are not text")
+        if self._fault_of_url and (fault := self._fault_of_url(url)):
+            raise NotSentError("refused_by_guard", f"{request.url.host}: {fault}")
         return request
 
     async def _exchange(self, request: httpx.Request) -> HttpAnswer:
         response = await self._open_transport().handle_async_request(request)
         try:
-            body = await self._read(response)
+            body, is_cut = await self._read(response)
         finally:
+            # Of an answer not read to its end, this closes the connection.
             await response.aclose()
-        return HttpAnswer(response.status_code, _headers(response), body)
+        return HttpAnswer(response.status_code, _headers(response), body, is_cut)
 
-    async def _read(self, response: httpx.Response) -> bytes:
+    async def _read(self, response: httpx.Response) -> tuple[bytes, bool]:
         body = bytearray()
-        async for chunk in response.aiter_raw():
-            body += chunk
-            if len(body) > self._max_answer_bytes:
-                raise _AnswerTooLargeError
-        return bytes(body)
+        try:
+            async for chunk in response.aiter_raw():
+                body += chunk
+                if len(body) > self._max_answer_bytes:
+                    break
+            else:
+                return bytes(body), False
+        except FramingTooLongError:
+            pass  # cut by the connection
+        if not self._is_cutting:
+            raise _AnswerTooLargeError
+        return bytes(body[: self._max_answer_bytes]), True
 
     def _open_transport(self) -> AiohttpTransport:
         if self._transport is None:
-            connector = _Connector(
+            connector = Connector(
+                most_body_bytes=self._max_answer_bytes,
                 limit=self._max_connections,
                 ssl=self._ssl,
                 keepalive_timeout=_KEEPALIVE_S,
-                socket_factory=partial(_guarded_socket, self._socket_factory) if self._socket_factory else None,
+                resolver=ThreadedResolver(self._lookup_threads, self._lookup),
+                socket_factory=noting(self._socket_factory) if self._socket_factory else None,
             )
             # What httpx has not set shall not be added by aiohttp: the caller's headers are the request's headers.
             session = aiohttp.ClientSession(
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
+                read_bufsize=min(self._max_answer_bytes, _READ_AHEAD_BYTES),
                 skip_auto_headers=("Content-Type", "User-Agent", "Accept"),
             )
             self._transport = AiohttpTransport(verify=self._ssl, trust_env=False, client=session, proxy=self._proxy)
         return self._transport
-
-
-def _guarded_socket(factory: SocketFactory, address: AddrInfoType) -> socket.socket:
-    """The factory's socket. A refusal becomes the OSError by which the connector goes on to the next address."""
-    progress = _progress.get()
-    try:
-        made = factory(address)
-    except Exception as refusal:
-        progress.refusal = refusal
-        raise PermissionError(errno.EACCES, "refused by the socket factory") from refusal
-    progress.sockets += 1
-    return made
 
 
 def _proxy(address: str) -> httpx.Proxy:
@@ -278,12 +269,12 @@ def _headers(response: httpx.Response) -> Mapping[str, str]:
     return joined
 
 
-def _failure(error: Exception, progress: _Progress, host: str) -> HttpError:
+def _failure(error: Exception, progress: Progress, host: str) -> HttpError:
     # The transport wraps most of aiohttp's errors, and by no means always in the right class.
     cause = error.__cause__ if isinstance(error, httpx.HTTPError) and error.__cause__ else error
-    if progress.phase is _Phase.UNKNOWN and isinstance(cause, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
+    if progress.phase is Phase.UNKNOWN and isinstance(cause, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
         return NotSentError("bad_url", _detail(cause, host))
-    if progress.phase is not _Phase.CONNECTING:
+    if progress.phase is not Phase.CONNECTING:
         return MaybeSentError(_kind_after_connecting(cause), _detail(cause, host))
     if progress.refusal is not None and not progress.sockets:
         detail = f"{host}: every address was refused ({type(progress.refusal).__name__})"
@@ -297,6 +288,8 @@ def _kind_while_connecting(cause: BaseException) -> str:  # noqa: PLR0911 - one 
             return "dns"
         case aiohttp.ClientHttpProxyError():
             return "proxy_refused"
+        case aiohttp.InvalidURL():  # a host that is neither an address in plain notation nor a name
+            return "bad_url"
         case aiohttp.ClientSSLError() | ssl.SSLError():
             return "tls"
         # A connection made and then lost before it was handed out was lost in the TLS handshake.

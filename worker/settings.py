@@ -155,7 +155,9 @@ class Settings(BaseSettings):
     )
     callback_allow_http: bool = Field(False, description="allow http:// callback URLs")
     callback_allow_nets: Networks = Field(
-        (), description="networks inside one's own where receivers may be, such as 10.1.0.0/16"
+        (),
+        description="networks inside one's own where receivers may be, such as 10.1.0.0/16; of a cloud's metadata "
+        "addresses only one that is named by itself, as a /32 or /128",
     )
     callback_full_phone_no_a: bool = Field(False, description="tell A itself in callbacks, instead of its masked form")
     callback_ports: Annotated[tuple[int, ...], NoDecode, BeforeValidator(_comma_separated)] = Field(

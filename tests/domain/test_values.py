@@ -162,8 +162,12 @@ def test_partitions_are_stable_and_evenly_filled() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["https://shop.example/axn", "http://h", "https://h:8443/a?b=c", "https://[2606:4700::1]/x", "https://1.1.1.1"],
-)
+    [
+        "https://shop.example/axn", "http://h", "https://h:8443/a?b=c", "https://[2606:4700::1]/x", "https://1.1.1.1",
+        "HTTPS://Shop.Example./", "https://my_shop/", "https://h:/", "https://bücher.example/", "https://回调.example/回调",
+        "https://h/?a=//b@c", "https://" + ".".join(["x" * 63] * 3) + ".example/",
+    ],
+)  # fmt: skip
 def test_a_callback_url_is_kept_as_given(url: str) -> None:
     assert check_callback_url(url) == url
 
@@ -173,7 +177,20 @@ def test_a_callback_url_is_kept_as_given(url: str) -> None:
     [
         ("ftp://h/", "must be a URL such as"), ("//h/", "must be a URL such as"), ("https://", "must be a URL such as"),
         ("shop.example/axn", "must be a URL such as"), ("https://[::1", "must be a URL such as"),
-        ("https://h:99999/", "must be a URL such as"), ("https://h:x/", "must be a URL such as"),
+        ("https://h:99999/", "port from 1 to 65535"), ("https://h:0/", "port from 1 to 65535"),
+        ("https://h:x/", "must be a URL such as"), ("https://h:-1/", "must be a URL such as"),
+        ("https://h:123456/", "must be a URL such as"), ("https://h:٤٤٣/", "must be a URL such as"),
+        ("https:h/", "must be a URL such as"), ("https:///h", "must be a URL such as"), (" https://h", "a URL such as"),
+        ("https://::1/", "must be a URL such as"), ("https://[::1]x/", "must be a URL such as"),
+        ("https://[::1%25eth0]/", "without a zone"), ("https://[::1%1]/", "without a zone"),
+        ("https://[v1.a]/", "IPv6 address"), ("https://[1.1.1.1]/", "IPv6 address"), ("https://[]/", "IPv6 address"),
+        ("https://127.1/", "four decimal"), ("https://2130706433/", "four decimal"), ("https://0x7f.1/", "decimal"),
+        ("https://0177.0.0.1/", "four decimal"), ("https://1.1.1.1./", "four decimal"), ("https://h.0x/", "decimal"),
+        ("https://a..b/", "name a host"), ("https://-a.b/", "name a host"), ("https://./", "name a host"),
+        ("https://%31.b/", "name a host"), ("https://１.１.１.１/", "name a host"),
+        ("https://1。1。1。1/", "name a host"),
+        ("https://" + "x" * 64 + "/", "name a host"), ("https://" + "x." * 127 + "x/", "name a host"),
+        ("https://a\\@b/", "user name"), ("https://a/\\b", "%5C"),
         ("https://u:p@h/", "user name"), ("https://@h/", "user name"), ("https://h/#part", "fragment"),
         ("https://h/ x", "without spaces"), ("https://h/\x7f", "printable"), ("https://h/\ud800", "printable"),
         ("https://h/" + "x" * 2039, "at most 2048"),

@@ -103,7 +103,9 @@ async def test_a_proxy_that_is_not_there_was_not_sent_anything() -> None:
 
 
 async def test_callbacks_go_without_the_proxy() -> None:
-    settings = Settings(http_proxy="http://127.0.0.1:1", callback_allow_http=True, callback_allow_nets="127.0.0.0/8")
+    settings = Settings(
+        http_proxy="http://127.0.0.1:1", callback_allow_http=True, callback_allow_nets="127.0.0.0/8", callback_ports=()
+    )
     client: HttpClient = bootstrap._callback_http(settings)
     async with serving(always(answer())) as server:
         got = await client.post(server.url, headers={}, total_timeout_ms=1_000)

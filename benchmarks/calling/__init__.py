@@ -1,0 +1,1 @@
+"""The parts of `benchmarks.callbacks`: its receivers and its deliveries."""
