@@ -16,6 +16,7 @@ from worker.attempt.paced_provider import PacedProvider
 from worker.attempt.resolution import Resolutions
 from worker.attempt.stopping import Stop
 from worker.callbacks.guard import ReceiverRules, guarded_socket_factory
+from worker.callbacks.pinging import Pinger
 from worker.callbacks.sender import CallbackSender
 from worker.callbacks.signature import decode_secrets
 from worker.clock import Clock, SystemClock
@@ -312,17 +313,26 @@ def _callback_lease_ms(settings: Settings) -> int:
 
 
 def _delivery(settings: Settings, producer: ProducerServices, http: HttpClient, progress: Progress) -> Delivery:
-    sender = CallbackSender(
-        http, keys=_callback_keys(settings), timeout_ms=duration_ms(settings.callback_timeout), clock=producer.clock
-    )
     return Delivery(
-        CallbackLedger(producer.redis),
-        sender,
+        CallbackLedger(producer.redis, dead_ttl_ms=duration_ms(settings.dead_callback_ttl)),
+        _callback_sender(settings, producer, http),
         schedule_ms=[duration_ms(delay) for delay in settings.callback_schedule],
         lease_ms=_callback_lease_ms(settings),
         in_flight=settings.callback_in_flight,
         progress=progress,
     )
+
+
+def _callback_sender(settings: Settings, producer: ProducerServices, http: HttpClient) -> CallbackSender:
+    return CallbackSender(
+        http, keys=_callback_keys(settings), timeout_ms=duration_ms(settings.callback_timeout), clock=producer.clock
+    )
+
+
+def build_pinger(producer: ProducerServices) -> Pinger:
+    """Sends pings as a worker of the same settings sends callbacks."""
+    http, rules = _callback_http(producer.settings), receiver_rules(producer.settings)
+    return Pinger(http, _callback_sender(producer.settings, producer, http), rules, producer.clock)
 
 
 def _ticker(settings: Settings, producer: ProducerServices, progress: Progress) -> Ticker:

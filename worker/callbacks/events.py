@@ -107,3 +107,8 @@ def orphan_found_body(*, job_id: str, unix_ms: int, parameters: Mapping[str, str
         "unbind_job_id": orphan.unbind_job_id,
     }
     return _event("binding.orphaned", unix_ms, data)
+
+
+def ping_body(unix_ms: int) -> str:
+    """The JSON text of an event that tells of nothing: a person tries whether the receiver takes it."""
+    return _event("ping", unix_ms, {"version": PAYLOAD_VERSION})

@@ -1,25 +1,21 @@
 """`axn jobs`: many jobs at a glance."""
 
-import contextlib
 import time
-from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, TypeVar
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from worker import producers
-from worker.cli.output import Exit, complain, job_as_dict, print_json, print_table, refuse
+from worker.cli.output import Exit, age, complain, job_as_dict, print_json, print_table, progress, refuse
 from worker.domain.job import Job, JobKind, JobState
 from worker.domain.masking import mask_text
 from worker.errors import LedgerUnavailableError
-from worker.ledger.listing import JobFilter, Tell
+from worker.ledger.listing import JobFilter
 
 _COLUMNS = ("id", "state", "kind", "lane", "code", "age", "attempts", "out_order_id", "message")
-_MS_PER_UNIT = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000))
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -69,18 +65,11 @@ def _choice(choices: type[Choice], given: str, option: str, *, as_json: bool) ->
 
 def _list(wanted: JobFilter, limit: int, *, as_json: bool) -> list[Job]:
     try:
-        with _progress() as tell:
+        with progress("jobs") as tell:
             return producers.list_jobs(wanted, limit, tell)
     except LedgerUnavailableError as away:
         complain(str(away), as_json=as_json)
         raise typer.Exit(Exit.FAILED) from None
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Tell]:
-    """A line on the terminal that counts the jobs looked at; nothing where standard error is no terminal."""
-    with Console(stderr=True).status("looking at jobs …") as status:
-        yield lambda looked_at: status.update(f"looking at jobs … {looked_at}")
 
 
 def _print_table(found: list[Job], *, now_ms: int) -> None:
@@ -89,16 +78,8 @@ def _print_table(found: list[Job], *, now_ms: int) -> None:
         table.add_column(name, no_wrap=name != "message", overflow="fold")
     for job in found:
         shown = (
-            job.job_id, job.state, job.kind, job.lane, job.code, _age(now_ms - job.accepted_at), job.attempts,
+            job.job_id, job.state, job.kind, job.lane, job.code, age(now_ms - job.accepted_at), job.attempts,
             job.out_order_id, mask_text(job.message),
         )  # fmt: skip
         table.add_row(*(Text(str(cell)) for cell in shown))
     print_table(table)
-
-
-def _age(age_ms: int) -> str:
-    """The largest unit that fits: 3d, 5h, 12m, 40s."""
-    for unit, length_ms in _MS_PER_UNIT:
-        if age_ms >= length_ms:
-            return f"{age_ms // length_ms}{unit}"
-    return "0s"

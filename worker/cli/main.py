@@ -5,7 +5,23 @@ from typing import Annotated
 import typer
 
 from worker import __version__
-from worker.cli import bind, demo, job, jobs, receiver, resolve, sandbox, settings, unbind, up, update, worker
+from worker.cli import (
+    bind,
+    callback_receivers,
+    callback_replay,
+    callbacks,
+    demo,
+    job,
+    jobs,
+    receiver,
+    resolve,
+    sandbox,
+    settings,
+    unbind,
+    up,
+    update,
+    worker,
+)
 from worker.cli.output import Exit, complain
 from worker.errors import AxnError, SettingsError
 
@@ -25,6 +41,10 @@ app.add_typer(job.app, name="job")
 app.add_typer(jobs.app, name="jobs")
 jobs.app.command()(resolve.resolve)
 jobs.app.command()(resolve.audit)
+app.add_typer(callbacks.app, name="callbacks")
+for of_callbacks in (callback_replay.replay, callback_receivers.disable, callback_receivers.enable):
+    callbacks.app.command()(of_callbacks)
+callbacks.app.command("test")(callback_receivers.ping)
 
 
 def _show_version(asked: bool) -> None:

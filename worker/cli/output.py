@@ -1,8 +1,11 @@
 """What the commands print, for people and for programs, and the exit statuses they share."""
 
+import contextlib
 import dataclasses
+import getpass
 import json
-from collections.abc import Sequence
+import socket
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any, NoReturn
@@ -13,9 +16,11 @@ from rich.table import Table
 
 from worker.domain.job import Job
 from worker.errors import FieldFault
+from worker.ledger.index_walk import Tell
 
 _UNFOLDED_COLUMNS = 100_000
 """Width of a file or pipe: each row is one line there."""
+_MS_PER_UNIT = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000))
 
 
 class Exit(IntEnum):
@@ -84,6 +89,29 @@ def print_table(table: Table) -> None:
     if not console.is_terminal:
         console.width = _UNFOLDED_COLUMNS
     console.print(table)
+
+
+@contextlib.contextmanager
+def progress(what: str) -> Iterator[Tell]:
+    """A line on the terminal that counts the things looked at; nothing where standard error is no terminal."""
+    with Console(stderr=True).status(f"looking at {what} …") as status:
+        yield lambda looked_at: status.update(f"looking at {what} … {looked_at}")
+
+
+def age(age_ms: int) -> str:
+    """The largest unit that fits: 3d, 5h, 12m, 40s."""
+    for unit, length_ms in _MS_PER_UNIT:
+        if age_ms >= length_ms:
+            return f"{age_ms // length_ms}{unit}"
+    return "0s"
+
+
+def whoever_this_is() -> str:
+    """user@host, for the audit."""
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    except (KeyError, OSError):  # no such user in this container
+        return socket.gethostname()
 
 
 def _readable(name: str, value: Any) -> str:

@@ -7,11 +7,19 @@ from worker.ledger.keys import callback_key, job_keys, job_of_webhook, member_of
 from worker.ledger.records import CallbackClaim
 from worker.redis_scripts import load_script
 
+DEFAULT_DEAD_TTL_MS = 30 * 86_400_000
+
 
 class CallbackLedger:
-    """Callbacks not delivered yet, each in its job's partition."""
+    """Callbacks not delivered yet, each in its job's partition.
 
-    def __init__(self, redis: Redis) -> None:
+    Args:
+        redis: a client that decodes replies to text.
+        dead_ttl_ms: how long one that was given up stays on record.
+    """
+
+    def __init__(self, redis: Redis, *, dead_ttl_ms: int = DEFAULT_DEAD_TTL_MS) -> None:
+        self._dead_ttl_ms = dead_ttl_ms
         self._claim = load_script(redis, "worker.ledger", "claim_callback")
         self._settle = load_script(redis, "worker.ledger", "settle_callback")
 
@@ -51,6 +59,6 @@ class CallbackLedger:
         keys = job_keys(claim.job_id)
         status = await self._settle(
             [callback_key(claim.webhook_id), keys.timetable, keys.job, keys.dead_callbacks],
-            [claim.token, member_of(Lane.CALLBACK, claim.webhook_id), state, delay_ms, error],
+            [claim.token, member_of(Lane.CALLBACK, claim.webhook_id), state, delay_ms, error, self._dead_ttl_ms],
         )
         return bool(status)

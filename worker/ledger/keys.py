@@ -27,6 +27,11 @@ def audit_key(partition: int) -> str:
     return f"{VERSION}:{partition_tag(partition)}:audit"
 
 
+def dead_callbacks_key(partition: int) -> str:
+    """Sorted set: timetable member of a callback that was given up -> Unix ms of that."""
+    return f"{VERSION}:{partition_tag(partition)}:dead_callbacks"
+
+
 ALL_PARTITIONS = range(PARTITION_COUNT)
 
 
@@ -55,7 +60,7 @@ def job_keys(job_id: str) -> JobKeys:
         failed=f"{prefix}:failed",
         with_orphans=f"{prefix}:with_orphans",
         audit=audit_key(partition),
-        dead_callbacks=f"{prefix}:dead_callbacks",
+        dead_callbacks=dead_callbacks_key(partition),
         ended_channel=f"{prefix}:ended:{job_id}",
     )
 
@@ -68,6 +73,16 @@ def durability_marker_key(job_id: str) -> str:
 def callback_key(webhook_id: str) -> str:
     """Hash of one callback that is not delivered yet, in its job's partition."""
     return f"{VERSION}:{partition_tag(partition_of(job_of_webhook(webhook_id)))}:callback:{webhook_id}"
+
+
+def receiver_key(host: str) -> str:
+    """Hash: what is known of a receiver, by all workers together."""
+    return f"{VERSION}:{{receiver:{host}}}"
+
+
+def replays_key(host: str) -> str:
+    """Text: Unix ms of the first moment that no replay to this receiver has taken. Gone once it has passed."""
+    return f"{receiver_key(host)}:replays"
 
 
 PROGRESS_KEY = f"{VERSION}:progress"

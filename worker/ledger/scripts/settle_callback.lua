@@ -3,6 +3,7 @@
 -- KEYS[4] index of callbacks given up (sorted set); all of one partition
 -- ARGV[1] token    ARGV[2] timetable member    ARGV[3] 'delivered', 'retry' or 'dead'
 -- ARGV[4] ms until the next try, for retry     ARGV[5] what the receiver answered, for people
+-- ARGV[6] ms to keep the record of a dead one
 -- Returns 1 settled, 0 refused. Safe to resend: a second run is refused and changes nothing.
 local callback = redis.call('HMGET', KEYS[1], 'token', 'tries', 'state')
 if callback[1] ~= ARGV[1] or callback[3] == 'dead' then return 0 end
@@ -16,7 +17,10 @@ elseif state == 'dead' then
   redis.call('HSET', KEYS[1], 'state', 'dead', 'last_error', ARGV[5])
   redis.call('HDEL', KEYS[1], 'token', 'lease_until', 'next_at')
   redis.call('ZREM', KEYS[2], ARGV[2])
+  redis.call('PEXPIRE', KEYS[1], ARGV[6])
   redis.call('ZADD', KEYS[4], string.format('%.0f', now), ARGV[2])
+  -- Records of older ones are gone by now.
+  redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', string.format('(%.0f', now - tonumber(ARGV[6])))
 else
   state = 'waiting'
   local look = string.format('%.0f', now + tonumber(ARGV[4]))
