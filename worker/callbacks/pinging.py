@@ -9,20 +9,29 @@ from worker.callbacks.sender import CallbackSender, TryResult
 from worker.clock import Clock
 from worker.http import HttpClient
 
-_ANSWERED = "HTTP "
+_ANSWERED, _NOT_SENT = "HTTP ", "not sent"
+_CLASSES = {
+    "connect_refused": "connect.refused",
+    "connect_timeout": "connect.timeout",
+    "refused_by_guard": "denied",
+    "bad_answer": "answer.malformed",
+    "answer_too_large": "answer.too_large",
+    "bad_url": "url",
+}
 _MEANINGS = {
-    "refused_by_guard": "every address of that name is in a private or special network; AXN_CALLBACK_ALLOW_NETS names "
+    "denied": "every address of that name is in a private or special network; AXN_CALLBACK_ALLOW_NETS names "
     "networks in which receivers may be",
     "dns": "no address is known for that name",
-    "connect_refused": "nothing listens there, or the network does not lead there",
-    "connect_timeout": "no connection within AXN_CONNECT_TIMEOUT",
+    "connect.refused": "nothing listens there, or the network does not lead there",
+    "connect.timeout": "no connection within AXN_CONNECT_TIMEOUT",
     "tls": "no TLS connection: its certificate is not valid for that name, or it speaks no TLS",
     "timeout": "no complete answer within AXN_CALLBACK_TIMEOUT",
     "disconnected": "it hung up before it answered",
     "reset": "it broke the connection off",
-    "bad_answer": "its answer is cut short, or is no HTTP",
-    "answer_too_large": "its answer is longer than 64 KiB",
-    "bad_url": "the URL cannot be called",
+    "answer.malformed": "its answer is cut short, or is no HTTP",
+    "answer.too_large": "its answer is longer than 64 KiB",
+    "url": "the URL cannot be called",
+    "no_secret": "nothing is sent unsigned: set AXN_CALLBACK_SECRET",
 }
 _STATUS_MEANINGS = {
     400: "it takes the event for malformed",
@@ -102,7 +111,9 @@ def meaning_of(status: int, error: str) -> str:
 
 
 def _status_and_error(result: TryResult) -> tuple[int, str]:
-    status = int(result.text.removeprefix(_ANSWERED)) if result.text.startswith(_ANSWERED) else 0
-    if result.is_delivered:
-        return status, ""
-    return status, f"http.{status}" if status else result.text
+    if result.text.startswith(_NOT_SENT):
+        return 0, "no_secret"
+    if not result.text.startswith(_ANSWERED):
+        return 0, _CLASSES.get(result.text, result.text)
+    status = int(result.text.removeprefix(_ANSWERED))
+    return status, "" if result.is_delivered else f"http.{status}"
