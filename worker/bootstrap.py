@@ -20,7 +20,8 @@ from worker.callbacks.pinging import Pinger
 from worker.callbacks.sender import CallbackSender
 from worker.callbacks.signature import decode_secrets
 from worker.clock import Clock, SystemClock
-from worker.delivery import Delivery
+from worker.delivery.assembly import DeliveryRules, build_delivery, order_look_ms
+from worker.delivery.delivery import Delivery
 from worker.domain.durations import duration_ms
 from worker.domain.job import Lane
 from worker.errors import SettingsError
@@ -29,7 +30,6 @@ from worker.intake.acceptance import Acceptance, AcceptanceRules
 from worker.intake.intake import Intake
 from worker.ledger.audit import Audit
 from worker.ledger.binding_queue import BindingQueue
-from worker.ledger.callbacks import CallbackLedger
 from worker.ledger.durable import DurableOpening
 from worker.ledger.endings import Endings
 from worker.ledger.ledger import Ledger
@@ -130,6 +130,8 @@ def build_producer(settings: Settings, app: Celery, clock: Clock | None = None) 
         result_ttl_ms=duration_ms(settings.result_ttl),
         first_look_ms=duration_ms(settings.first_look),
         rescues=settings.rescues,
+        give_up_ms=duration_ms(settings.callback_give_up),
+        order_look_ms=order_look_ms(_callback_lease_ms(settings)),
     )
     executor = ThreadPoolExecutor(1, thread_name_prefix="axn-publish")
     announcer = Announcer(Publisher(app), executor, clock=clock)
@@ -313,14 +315,16 @@ def _callback_lease_ms(settings: Settings) -> int:
 
 
 def _delivery(settings: Settings, producer: ProducerServices, http: HttpClient, progress: Progress) -> Delivery:
-    return Delivery(
-        CallbackLedger(producer.redis, dead_ttl_ms=duration_ms(settings.dead_callback_ttl)),
-        _callback_sender(settings, producer, http),
+    rules = DeliveryRules(
         schedule_ms=[duration_ms(delay) for delay in settings.callback_schedule],
         lease_ms=_callback_lease_ms(settings),
+        give_up_ms=duration_ms(settings.callback_give_up),
+        dead_ttl_ms=duration_ms(settings.dead_callback_ttl),
         in_flight=settings.callback_in_flight,
-        progress=progress,
+        per_receiver=settings.callback_per_receiver,
     )
+    sender = _callback_sender(settings, producer, http)
+    return build_delivery(producer.redis, sender, rules, clock=producer.clock, progress=progress)
 
 
 def _callback_sender(settings: Settings, producer: ProducerServices, http: HttpClient) -> CallbackSender:

@@ -24,7 +24,12 @@ TASK_UNBIND = "axn.unbind"
 TASK_JOBS = "axn.jobs"
 """Ids of jobs that stand in the ledger."""
 TASK_CALLBACKS = "axn.callbacks"
-"""webhook-ids of callbacks that are due again."""
+"""webhook-ids of callbacks that are due again, and lines of callbacks that somebody must look at."""
+
+LINE_MARK = "@"
+"""Before a host: the line of callbacks that wait for this receiver."""
+ORDER_MARK = "!"
+"""Before a name: the line of callbacks with one order key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +59,13 @@ def decode_ids(message: object) -> IdsMessage:
     """
     if not isinstance(message, dict) or message.get("v") != MESSAGE_VERSION or not isinstance(message.get("ids"), list):
         raise ValueError(f"not a message of version {MESSAGE_VERSION}")
-    ids = [id_ for id_ in message["ids"] if isinstance(id_, str) and is_job_id(id_.partition("-")[0])]
+    ids = [id_ for id_ in message["ids"] if isinstance(id_, str) and _is_id(id_)]
     at = message.get("at")
     return IdsMessage(Lane(str(message.get("lane"))), ids, at if isinstance(at, int) else 0)
+
+
+def _is_id(id_: str) -> bool:
+    return id_.startswith((LINE_MARK, ORDER_MARK)) or is_job_id(id_.partition("-")[0])
 
 
 def in_messages(ids: Sequence[str]) -> Iterator[Sequence[str]]:

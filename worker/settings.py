@@ -203,6 +203,13 @@ class Settings(BaseSettings):
     callback_in_flight: NonNegativeInt = Field(
         64, description="first tries of callbacks that one process makes at a time, and as many retries"
     )
+    callback_per_receiver: PositiveInt = Field(
+        8, description="tries at one receiver (host) at a time, all workers together"
+    )
+    callback_give_up: Duration = Field(
+        timedelta(days=4),
+        description="oldest a callback gets, however often its receiver was not there to be tried; then it is given up",
+    )
     callback_allow_http: bool = Field(False, description="allow http:// callback URLs")
     callback_allow_nets: Networks = Field(
         (), description="networks inside one's own where receivers may be, such as 10.1.0.0/16"

@@ -18,7 +18,8 @@ from worker.clock import SystemClock
 from worker.domain.job import DoubtProbe, Job, Lane
 from worker.domain.outcome import Outcome, Verdict
 from worker.ledger.binding_queue import BindingQueue
-from worker.ledger.records import CallbackClaim, Claim, NewJob, Settlement
+from worker.ledger.callback_records import CallbackClaim
+from worker.ledger.records import Claim, NewJob, Settlement
 from worker.pace.pace import Pace
 from worker.progress import Progress
 
@@ -61,13 +62,13 @@ class FakeCourier:
         self.started: list[CallbackClaim] = []
         self.released = 0
 
-    def reserve(self) -> str:
+    def reserve(self, host: str) -> str:
         return self.token
 
     def start(self, claim: CallbackClaim) -> None:
         self.started.append(claim)
 
-    def release(self) -> None:
+    def release(self, host: str) -> None:
         self.released += 1
 
 

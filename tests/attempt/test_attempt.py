@@ -39,9 +39,10 @@ async def test_with_no_courier_free_the_callback_is_left_to_the_timetable(bench:
     job = await bench.opened()
     assert await bench.attempt(job) == "bound"
     assert bench.courier.started == []
-    look = await look_at(bench.redis, job.job_id, Lane.CALLBACK, webhook_id_of(job.job_id, 1))
+    look = await look_at(bench.redis, job.job_id, Lane.CALLBACK, "@shop.example")
     assert look is not None
     assert look <= await now_ms(bench.redis)
+    assert await look_at(bench.redis, job.job_id, Lane.CALLBACK, webhook_id_of(job.job_id, 1))
 
 
 async def test_throttling_waits_and_uses_up_no_retry(bench: Bench) -> None:

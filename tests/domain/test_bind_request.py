@@ -84,7 +84,7 @@ BAD_BY_FIELD: dict[str, Any] = {
     "out_order_id": 7, "no_type": b"x", "call_display_type": 4, "call_restrict": "CONTROL_CLEAR_DISABLE",
     "call_timeout": 0, "asr_status": 2, "asr_model_id": [], "ring_config": "[1]", "extend": "\ud800", "owner_id": "-1",
     "resource_owner_id": "x", "resource_owner_account": "\x00", "on_doubt": "ask", "callback_url": "ftp://h",
-    "idempotency_key": "k" * 257, "deadline": "2026-12-01T00:00:00", "lane": "renewal",
+    "idempotency_key": "k" * 257, "callback_deadline": "tomorrow", "callback_order_key": "o" * 257, "deadline": "2026-12-01T00:00:00", "lane": "renewal",
 }  # fmt: skip
 
 
@@ -224,7 +224,8 @@ OTHER: dict[str, Any] = {
     "expect_city": "北京", "is_recording_enabled": False, "out_id": "1", "out_order_id": "1", "no_type": "1",
     "call_display_type": 1, "call_restrict": "CONTROL_BX_DISABLE", "call_timeout": 1, "asr_status": True,
     "asr_model_id": "1", "ring_config": {}, "extend": "1", "owner_id": 1, "resource_owner_id": 1,
-    "resource_owner_account": "1", "callback_url": "https://h", "deadline": 1, "on_doubt": "rebind", "lane": "batch",
+    "resource_owner_account": "1", "callback_url": "https://h", "callback_deadline": 1,
+    "callback_order_key": "o", "deadline": 1, "on_doubt": "rebind", "lane": "batch",
 }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from worker.domain.job import Lane, OnDoubt
 from worker.domain.job_ids import job_id_for_key
 from worker.errors import InvalidRequestError
 from worker.intake.acceptance import Acceptance, AcceptanceRules
+from worker.ledger.callback_records import CallbackWishes
 
 A = "15000000000"
 NOW_MS = 1_796_097_600_000  # 2026-12-01 12:00:00 in Shanghai
@@ -166,3 +167,27 @@ def test_without_a_key_each_job_is_another_with_another_seed() -> None:
 def test_a_job_is_made_only_of_a_request_that_may_be_accepted() -> None:
     with pytest.raises(InvalidRequestError, match="expiration: must be more than 120 s ahead"):
         acceptance().job_of(BindRequest(phone_no_a=A, expires_in="1s"))
+
+
+@pytest.mark.parametrize(
+    ("deadline", "told"),
+    [
+        ("2d", CallbackWishes(deadline_in_ms=172_800_000, order_key="o")),
+        (datetime(2026, 12, 1, 5, tzinfo=UTC), CallbackWishes(deadline_at_ms=NOW_MS + 3_600_000, order_key="o")),
+    ],
+)
+def test_the_wishes_for_the_callback_are_the_jobs(deadline: object, told: CallbackWishes) -> None:
+    given = {**MINIMUM, "callback_url": "https://h", "callback_order_key": "o", "callback_deadline": deadline}
+    assert acceptance().job_of(BindRequest(**given)).callback == told
+
+
+@pytest.mark.parametrize("past", [0, "2026-12-01T04:00:00Z"])
+def test_a_callback_deadline_that_has_passed_is_refused(past: object) -> None:
+    given = {**MINIMUM, "callback_url": "https://h", "callback_deadline": past}
+    assert faults_of(given) == {"callback_deadline": "must be ahead"}
+
+
+def test_wishes_for_a_callback_that_nobody_gets_are_refused() -> None:
+    rule = "is of no use without callback_url"
+    given = {**MINIMUM, "callback_deadline": "2d", "callback_order_key": "o"}
+    assert faults_of(given) == {"callback_deadline": rule, "callback_order_key": rule}

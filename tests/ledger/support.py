@@ -8,11 +8,13 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from worker.callbacks.receivers import receiver_of
 from worker.domain.job import JobState, Lane
 from worker.domain.job_ids import job_id_for_key
+from worker.ledger.callback_records import OwedCallback
 from worker.ledger.keys import callback_key, job_keys, member_of
 from worker.ledger.ledger import Ledger
-from worker.ledger.records import AttemptKnowledge, Claim, NewJob, OwedCallback, Settlement
+from worker.ledger.records import AttemptKnowledge, Claim, NewJob, Settlement
 
 RESULT_TTL_MS = 60_000
 FIRST_LOOK_MS = 5_000
@@ -53,10 +55,8 @@ def waiting(delay_ms: int = 0, knowledge: AttemptKnowledge = AttemptKnowledge.CL
     return Settlement(JobState.WAITING, knowledge, {"code": "Throttling"}, delay_ms=delay_ms)
 
 
-def owed(
-    webhook_id: str, *, token: str = "", first_look_ms: int = 0, url: str = "https://shop.example"
-) -> OwedCallback:
-    return OwedCallback(webhook_id, url, '{"type":"bind.succeeded"}', token, first_look_ms)
+def owed(webhook_id: str, *, url: str = "https://shop.example", **more: Any) -> OwedCallback:
+    return OwedCallback(webhook_id, url, receiver_of(url), '{"type":"bind.succeeded"}', **more)
 
 
 async def record_of(redis: Redis, job_id: str) -> dict[str, str]:

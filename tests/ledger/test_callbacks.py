@@ -4,11 +4,14 @@ import pytest
 from redis.asyncio import Redis
 
 from worker.domain.job import JobState, Lane
+from worker.ledger.callback_records import CallbackClaim
 from worker.ledger.callbacks import CallbackLedger
 from worker.ledger.keys import callback_key, job_keys, member_of, webhook_id_of
-from worker.ledger.records import AttemptKnowledge, CallbackClaim, Settlement
+from worker.ledger.records import AttemptKnowledge, Settlement
 
 from .support import LEASE_MS, callback_record_of, claimed, ledger_of, look_at, now_ms, opened, owed, put, record_of
+
+HOST = "shop.example"
 
 
 @pytest.fixture
@@ -28,7 +31,7 @@ async def owing(redis: Redis, key: str = "1") -> tuple[str, str]:
 
 
 async def taken(callbacks: CallbackLedger, webhook_id: str, token: str = "c1") -> CallbackClaim:
-    claim = await callbacks.claim(webhook_id, token=token, lease_ms=LEASE_MS)
+    claim = await callbacks.claim(webhook_id, HOST, token=token, lease_ms=LEASE_MS)
     assert claim is not None
     return claim
 
@@ -45,7 +48,7 @@ async def test_a_claim_holds_what_is_to_be_sent_and_keeps_others_away(redis: Red
     claim = await taken(callbacks, webhook_id)
     assert (claim.job_id, claim.url, claim.body) == (job_id, "https://shop.example", '{"type":"bind.succeeded"}')
     assert claim.tries == 1
-    assert await callbacks.claim(webhook_id, token="c2", lease_ms=LEASE_MS) is None
+    assert await callbacks.claim(webhook_id, HOST, token="c2", lease_ms=LEASE_MS) is None
     look = await look_at(redis, job_id, Lane.CALLBACK, webhook_id)
     assert look is not None
     assert look >= before + LEASE_MS
@@ -72,7 +75,7 @@ async def test_a_delivered_callback_is_forgotten_and_noted_in_its_job(redis: Red
     job = await ledger_of(redis).read(job_id)
     assert (job.callback_state, job.callback_attempts) == ("delivered", 1)
     assert await callbacks.delivered(claim) is False
-    assert await callbacks.claim(webhook_id, token="c2", lease_ms=LEASE_MS) is None
+    assert await callbacks.claim(webhook_id, HOST, token="c2", lease_ms=LEASE_MS) is None
 
 
 async def test_a_failed_try_waits_in_the_timetable_and_is_early_until_then(
@@ -85,7 +88,7 @@ async def test_a_failed_try_waits_in_the_timetable_and_is_early_until_then(
     assert look is not None
     assert before + 9_000 <= look <= after + 9_000
     assert (await callback_record_of(redis, webhook_id))["last_error"] == "HTTP 500"
-    assert await callbacks.claim(webhook_id, token="c2", lease_ms=LEASE_MS) is None
+    assert await callbacks.claim(webhook_id, HOST, token="c2", lease_ms=LEASE_MS) is None
     await put(redis, callback_key(webhook_id), next_at=1)
     assert (await taken(callbacks, webhook_id, "c2")).tries == 2
     job = await ledger_of(redis).read(job_id)
@@ -101,7 +104,7 @@ async def test_a_callback_given_up_stays_on_record_and_is_never_sent_again(
     assert (record["state"], record["last_error"]) == ("dead", "HTTP 410")
     assert await dead_index(redis, job_id) == [member_of(Lane.CALLBACK, webhook_id)]
     assert await look_at(redis, job_id, Lane.CALLBACK, webhook_id) is None
-    assert await callbacks.claim(webhook_id, token="c2", lease_ms=LEASE_MS) is None
+    assert await callbacks.claim(webhook_id, HOST, token="c2", lease_ms=LEASE_MS) is None
     assert (await ledger_of(redis).read(job_id)).callback_state == "dead"
 
 
@@ -128,7 +131,7 @@ async def test_a_job_whose_record_has_expired_is_not_brought_back(redis: Redis, 
 async def test_an_unknown_callback_leaves_the_timetable(redis: Redis, callbacks: CallbackLedger) -> None:
     job_id, webhook_id = await owing(redis)
     await redis.delete(callback_key(webhook_id))
-    assert await callbacks.claim(webhook_id, token="c1", lease_ms=LEASE_MS) is None
+    assert await callbacks.claim(webhook_id, HOST, token="c1", lease_ms=LEASE_MS) is None
     assert await look_at(redis, job_id, Lane.CALLBACK, webhook_id) is None
 
 

@@ -337,7 +337,7 @@ async def test_the_callback_is_written_with_the_end_and_stands_in_the_timetable(
     job = await opened(ledger)
     claim = await claimed(ledger, job.job_id)
     webhook_id = webhook_id_of(job.job_id, claim.fence)
-    callback = owed(webhook_id, token="c1", first_look_ms=7_000)
+    callback = owed(webhook_id, token="c1", lease_ms=7_000)
     before = await now_ms(redis)
     assert await ledger.settle(claim, Settlement(JobState.BOUND, AttemptKnowledge.CLOSED, {}, callback=callback))
     after, look = await now_ms(redis), await look_at(redis, job.job_id, Lane.CALLBACK, webhook_id)

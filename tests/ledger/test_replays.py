@@ -45,10 +45,10 @@ async def test_a_replayed_callback_is_claimed_as_its_first_try_with_the_same_id_
     assert (await record_of(redis, JOB))["callback_state"] == "waiting"
     client: Any = redis
     assert await client.pttl(callback_key(ID)) == -1
-    claim = await taken(CallbackLedger(redis), ID)
-    assert (claim.webhook_id, claim.tries, claim.body) == (ID, 1, body_of(ID))
     left = await callback_record_of(redis, ID)
     assert {"deadline_at", "give_up_at"}.isdisjoint(left)
+    claim = await taken(CallbackLedger(redis), ID)
+    assert (claim.webhook_id, claim.tries, claim.body) == (ID, 1, body_of(ID))
     assert (left["replays"], left["replayed_by"], left["last_error"]) == ("1", "ann", "http.500")
     assert left["log"].count("at_ms") == len(TRIES)
     (line,) = await Audit(redis).newest(10)
@@ -127,7 +127,7 @@ async def test_a_replay_too_early_is_not_sent(redis: Redis) -> None:
     await run(redis, commands_of_dead(["0", "1"], at_ms=1))
     late = (await replayed(redis, webhook_id("0"), ID, per_second=0.001))[1]
     assert late.first_try_at > await now_ms(redis) + 900_000
-    assert await CallbackLedger(redis).claim(ID, token="c", lease_ms=LEASE_MS) is None
+    assert await CallbackLedger(redis).claim(ID, HOST, token="c", lease_ms=LEASE_MS) is None
 
 
 async def test_without_audit_lines_the_record_alone_tells(redis: Redis) -> None:

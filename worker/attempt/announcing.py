@@ -3,20 +3,22 @@
 from typing import Protocol
 
 from worker.callbacks.events import ended_body
+from worker.callbacks.receivers import receiver_of
+from worker.ledger.callback_records import CallbackClaim, OwedCallback
 from worker.ledger.keys import webhook_id_of
-from worker.ledger.records import AttemptKnowledge, CallbackClaim, Claim, OwedCallback, Settlement
+from worker.ledger.records import AttemptKnowledge, Claim, Settlement
 
 
 class Courier(Protocol):
     """Who takes the callbacks of settled jobs, as an attempt needs him."""
 
-    def reserve(self) -> str:
-        """A claim token for one delivery at once, or empty where all hands are full."""
+    def reserve(self, host: str) -> str:
+        """A claim token for one delivery to this receiver at once, or empty where it must wait."""
 
     def start(self, claim: CallbackClaim) -> None:
         """Deliver in the background."""
 
-    def release(self) -> None:
+    def release(self, host: str) -> None:
         """Give a reserved delivery back."""
 
 
@@ -26,7 +28,7 @@ def owes_callback(claim: Claim, settlement: Settlement) -> bool:
 
 
 def owed_callback(
-    claim: Claim, settlement: Settlement, *, now_ms: int, token: str = "", first_look_ms: int = 0
+    claim: Claim, settlement: Settlement, *, now_ms: int, token: str = "", lease_ms: int = 0
 ) -> OwedCallback:
     """The callback to write with the settlement.
 
@@ -35,7 +37,7 @@ def owed_callback(
         settlement: its end.
         now_ms: Unix ms by Redis's clock.
         token: of the first try, where this process makes it at once.
-        first_look_ms: when somebody else must look at it.
+        lease_ms: how long that try may take before somebody else looks at it.
     """
     body = ended_body(
         kind=claim.kind,
@@ -46,4 +48,13 @@ def owed_callback(
         parameters=claim.parameters,
         fields={"possible_orphans": claim.possible_orphans, **settlement.fields},
     )
-    return OwedCallback(webhook_id_of(claim.job_id, claim.fence), claim.callback_url, body, token, first_look_ms)
+    return OwedCallback(
+        webhook_id=webhook_id_of(claim.job_id, claim.fence),
+        url=claim.callback_url,
+        host=receiver_of(claim.callback_url),
+        body=body,
+        token=token,
+        lease_ms=lease_ms if token else 0,
+        deadline_at=claim.callback.deadline(claim.accepted_at),
+        order_key=claim.callback.order_key,
+    )

@@ -19,11 +19,13 @@ from worker.attempt.look_up import can_look_up, decide_look_up, look_up
 from worker.attempt.paced_provider import PacedProvider
 from worker.attempt.refusals import bind_refusal, change_refusal, unsent_wait
 from worker.attempt.stopping import Phase, Stop
+from worker.callbacks.receivers import receiver_of
 from worker.clock import Clock
 from worker.domain.job import DoubtProbe, JobKind, JobState, Lane
 from worker.domain.outcome import Outcome
+from worker.ledger.callback_records import OwedCallback
 from worker.ledger.ledger import Ledger
-from worker.ledger.records import AttemptKnowledge, BrokenRecordError, CallbackClaim, Claim, OwedCallback, Settlement
+from worker.ledger.records import AttemptKnowledge, BrokenRecordError, Claim, Settlement
 from worker.progress import Progress
 from worker.provider.api import ProviderApi
 from worker.provider.nonce import attempt_nonce
@@ -297,12 +299,12 @@ class Attempts:
     def _owed_callback(self, claim: Claim, settlement: Settlement, now_ms: int) -> OwedCallback | None:
         if not owes_callback(claim, settlement):
             return None
-        token = self.courier.reserve()
-        first_look_ms = self.rules.callback_lease_ms if token else 0
-        return owed_callback(claim, settlement, now_ms=now_ms, token=token, first_look_ms=first_look_ms)
+        token = self.courier.reserve(receiver_of(claim.callback_url))
+        lease_ms = self.rules.callback_lease_ms
+        return owed_callback(claim, settlement, now_ms=now_ms, token=token, lease_ms=lease_ms)
 
     def _announce(self, job_id: str, owed: OwedCallback, *, is_settled: bool) -> None:
         if not is_settled:
-            self.courier.release()
+            self.courier.release(owed.host)
             return
-        self.courier.start(CallbackClaim(owed.webhook_id, owed.token, job_id, owed.url, owed.body, tries=1))
+        self.courier.start(owed.first_claim(job_id))

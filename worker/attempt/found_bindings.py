@@ -13,13 +13,15 @@ from dataclasses import dataclass
 
 from worker.attempt.announcing import owed_callback, owes_callback
 from worker.callbacks.events import orphan_found_body
+from worker.callbacks.receivers import receiver_of
 from worker.clock import Clock
 from worker.domain.job import JobKind, Lane, OnDoubt, Orphan
 from worker.domain.job_ids import job_id_for_key
 from worker.errors import JobNotFoundError
+from worker.ledger.callback_records import OwedCallback
 from worker.ledger.keys import orphan_webhook_id
 from worker.ledger.ledger import Ledger
-from worker.ledger.records import BrokenRecordError, Claim, NewJob, OwedCallback, Settlement
+from worker.ledger.records import BrokenRecordError, Claim, NewJob, Settlement
 from worker.provider.nonce import new_seed
 
 _log = logging.getLogger(__name__)
@@ -119,4 +121,10 @@ class FoundBindingsDesk:
         body = orphan_found_body(
             job_id=claim.job_id, unix_ms=self.clock.unix_ms(), parameters=claim.parameters, orphan=orphan
         )
-        return OwedCallback(orphan_webhook_id(claim.job_id, orphan.subs_id), claim.callback_url, body, "", 0)
+        return OwedCallback(
+            webhook_id=orphan_webhook_id(claim.job_id, orphan.subs_id),
+            url=claim.callback_url,
+            host=receiver_of(claim.callback_url),
+            body=body,
+            deadline_at=claim.callback.deadline(claim.accepted_at),
+        )

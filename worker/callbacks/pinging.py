@@ -5,19 +5,10 @@ from dataclasses import dataclass
 
 from worker.callbacks.events import ping_body
 from worker.callbacks.guard import ReceiverRules
-from worker.callbacks.sender import CallbackSender, TryResult
+from worker.callbacks.sender import CallbackSender
 from worker.clock import Clock
 from worker.http import HttpClient
 
-_ANSWERED, _NOT_SENT = "HTTP ", "not sent"
-_CLASSES = {
-    "connect_refused": "connect.refused",
-    "connect_timeout": "connect.timeout",
-    "refused_by_guard": "denied",
-    "bad_answer": "answer.malformed",
-    "answer_too_large": "answer.too_large",
-    "bad_url": "url",
-}
 _MEANINGS = {
     "denied": "every address of that name is in a private or special network; AXN_CALLBACK_ALLOW_NETS names "
     "networks in which receivers may be",
@@ -90,11 +81,9 @@ class Pinger:
         webhook_id = f"ping-{secrets.token_hex(8)}"
         if fault := self._rules.fault_of(url):
             return Ping(url, webhook_id, 0, 0, "not_allowed", f"callback_url {fault}")
-        began_ms = self._clock.monotonic_ms()
         result = await self._sender.send(url=url, webhook_id=webhook_id, body=ping_body(self._clock.unix_ms()))
-        ms = round(self._clock.monotonic_ms() - began_ms)
-        status, error = _status_and_error(result)
-        return Ping(url, webhook_id, status, ms, error, "" if result.is_delivered else meaning_of(status, error))
+        meaning = "" if result.is_delivered else meaning_of(result.status, result.error)
+        return Ping(url, webhook_id, result.status, result.ms, result.error, meaning)
 
     async def aclose(self) -> None:
         """Close connections."""
@@ -108,12 +97,3 @@ def meaning_of(status: int, error: str) -> str:
     if status in range(300, 400):
         return "it sends the caller elsewhere, and redirects are never followed: give the final URL"
     return _STATUS_MEANINGS.get(status, "it answered with no 2xx, so the event counts as not delivered")
-
-
-def _status_and_error(result: TryResult) -> tuple[int, str]:
-    if result.text.startswith(_NOT_SENT):
-        return 0, "no_secret"
-    if not result.text.startswith(_ANSWERED):
-        return 0, _CLASSES.get(result.text, result.text)
-    status = int(result.text.removeprefix(_ANSWERED))
-    return status, "" if result.is_delivered else f"http.{status}"

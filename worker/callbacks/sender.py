@@ -1,21 +1,11 @@
 """One try of a callback: sign, post, judge."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from worker.callbacks.results import TryResult, answered, failed
 from worker.callbacks.signature import signature_headers
 from worker.clock import Clock
 from worker.http import HttpClient, MaybeSentError, NotSentError
-
-_SUCCESS = range(200, 300)
-
-
-@dataclass(frozen=True, slots=True)
-class TryResult:
-    """What a try came to. `text` is for people: a status or a kind of failure."""
-
-    is_delivered: bool
-    text: str
 
 
 class CallbackSender:
@@ -32,17 +22,19 @@ class CallbackSender:
         self._timeout_ms = timeout_ms
         self._clock = clock
 
-    async def send(self, *, url: str, webhook_id: str, body: str) -> TryResult:
+    async def send(self, *, url: str, webhook_id: str, body: str, secret: str = "") -> TryResult:  # noqa: ARG002 - one key for all
         """Post the body once, signed for this moment. 2xx alone is success. Raises nothing."""
         if not self._keys:
-            return TryResult(is_delivered=False, text="not sent: AXN_CALLBACK_SECRET is not set")
+            return TryResult("no_secret")
         content = body.encode()
-        headers = signed_headers(webhook_id, self._clock.unix_ms() // 1000, content, self._keys)
+        now_ms, began_ms = self._clock.unix_ms(), self._clock.monotonic_ms()
+        headers = signed_headers(webhook_id, now_ms // 1000, content, self._keys)
         try:
             answer = await self._http.post(url, headers=headers, content=content, total_timeout_ms=self._timeout_ms)
         except (NotSentError, MaybeSentError) as failure:
-            return TryResult(is_delivered=False, text=failure.kind)
-        return TryResult(is_delivered=answer.status in _SUCCESS, text=f"HTTP {answer.status}")
+            return failed(failure, round(self._clock.monotonic_ms() - began_ms))
+        took_ms = round(self._clock.monotonic_ms() - began_ms)
+        return answered(answer, took_ms, now_ms + took_ms)
 
 
 def signed_headers(webhook_id: str, unix_s: int, content: bytes, keys: Sequence[bytes]) -> dict[str, str]:

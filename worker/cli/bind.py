@@ -33,6 +33,10 @@ def bind(
     record: Annotated[bool | None, typer.Option("--record/--no-record", help="Record calls.")] = None,
     callback_url: Annotated[str, typer.Option(help="Told when the job has ended.")] = "",
     idempotency_key: Annotated[str, typer.Option(help="The same key is the same job, however often it is sent.")] = "",
+    callback_deadline: Annotated[
+        str, typer.Option(help="Give the callback up then: 2d, or a time with its zone.")
+    ] = "",
+    callback_order_key: Annotated[str, typer.Option(help="One callback at a time, in order, for this key.")] = "",
     deadline: Annotated[str, typer.Option(help="Do not bind later than this: 30s, or a time with its zone.")] = "",
     on_doubt: Annotated[str, typer.Option(help="hold or rebind, when nobody can tell whether it was bound.")] = "",
     lane: Annotated[str, typer.Option(help="checkout or batch.")] = "",
@@ -51,6 +55,7 @@ def bind(
         "phone_no_a": phone_no_a, "pool_key": pool_key, "expiration": expiration, "expires_in": expires_in,
         "phone_no_b": phone_no_b, "phone_no_x": phone_no_x, "expect_city": expect_city, "out_id": out_id,
         "out_order_id": out_order_id, "is_recording_enabled": record, "callback_url": callback_url,
+        "callback_deadline": callback_deadline, "callback_order_key": callback_order_key,
         "idempotency_key": idempotency_key, "deadline": deadline, "on_doubt": on_doubt, "lane": lane,
     }  # fmt: skip
     file_request(given, durability=durability, wait=wait, as_json=as_json)

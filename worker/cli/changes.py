@@ -13,6 +13,8 @@ Confirmed = Annotated[
     bool, typer.Option("--confirmed", help="These three come from a bind that the provider confirmed.")
 ]
 CallbackUrl = Annotated[str, typer.Option(help="Told when the job has ended.")]
+CallbackDeadline = Annotated[str, typer.Option(help="Give the callback up then: 2d, or a time with its zone.")]
+CallbackOrderKey = Annotated[str, typer.Option(help="One callback at a time, in order, for this key.")]
 IdempotencyKey = Annotated[str, typer.Option(help="The same key is the same job, however often it is sent.")]
 Deadline = Annotated[str, typer.Option(help="Do nothing later than this: 30s, or a time with its zone.")]
 Lane = Annotated[str, typer.Option(help="checkout or batch.")]

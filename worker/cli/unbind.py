@@ -14,6 +14,8 @@ def unbind(
     product_type: changes.ProductType = "",
     confirmed: changes.Confirmed = False,
     callback_url: changes.CallbackUrl = "",
+    callback_deadline: changes.CallbackDeadline = "",
+    callback_order_key: changes.CallbackOrderKey = "",
     idempotency_key: changes.IdempotencyKey = "",
     deadline: changes.Deadline = "",
     lane: changes.Lane = "",
@@ -33,6 +35,7 @@ def unbind(
     given = {
         "bind_job_id": job_id, "subs_id": subs_id, "phone_no_x": phone_no_x, "pool_key": pool_key,
         "product_type": product_type, "is_confirmed": confirmed or None, "callback_url": callback_url,
+        "callback_deadline": callback_deadline, "callback_order_key": callback_order_key,
         "idempotency_key": idempotency_key, "deadline": deadline, "lane": lane,
     }  # fmt: skip
     file_request(given, durability=durability, wait=wait, as_json=as_json, kind=JobKind.UNBIND)

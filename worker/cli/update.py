@@ -27,6 +27,8 @@ def update(
     product_type: changes.ProductType = "",
     confirmed: changes.Confirmed = False,
     callback_url: changes.CallbackUrl = "",
+    callback_deadline: changes.CallbackDeadline = "",
+    callback_order_key: changes.CallbackOrderKey = "",
     idempotency_key: changes.IdempotencyKey = "",
     deadline: changes.Deadline = "",
     lane: changes.Lane = "",
@@ -47,6 +49,7 @@ def update(
         "phone_no_b": phone_no_b, "expiration": expiration, "expires_in": expires_in, "group_id": group_id,
         "call_restrict": call_restrict, "call_display_type": call_display_type, "out_id": out_id,
         "is_recording_enabled": record, "callback_url": callback_url, "idempotency_key": idempotency_key,
-        "deadline": deadline, "lane": lane,
+        "callback_deadline": callback_deadline, "callback_order_key": callback_order_key, "deadline": deadline,
+        "lane": lane,
     }  # fmt: skip
     file_request(given, durability=durability, wait=wait, as_json=as_json, kind=JobKind.UPDATE)

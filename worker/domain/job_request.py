@@ -1,4 +1,4 @@
-"""What the requests of all kinds have in common: their names, their faults, their digest, and our own four fields."""
+"""What the requests of all kinds have in common: their names, their faults, their digest, and our own fields."""
 
 import difflib
 import hashlib
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from worker.domain.callback_url import CallbackUrl
 from worker.domain.job import JobKind, Lane
 from worker.domain.masking import mask_value
-from worker.domain.request_fields import Deadline, IdempotencyKey, ProducerLane
+from worker.domain.request_fields import Deadline, IdempotencyKey, OrderKey, ProducerLane
 from worker.errors import FieldFault, InvalidRequestError
 
 
@@ -37,6 +37,8 @@ class JobRequest(BaseModel):
 
     callback_url: CallbackUrl | None = None
     idempotency_key: IdempotencyKey | None = None
+    callback_deadline: Deadline | None = None
+    callback_order_key: OrderKey | None = None
     deadline: Deadline | None = None
     lane: ProducerLane = Lane.CHECKOUT
 

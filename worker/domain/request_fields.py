@@ -47,6 +47,8 @@ Flag = Annotated[bool, Field(strict=False)]
 """A truth in any form: true, "True", 1, "yes"."""
 CallDisplayType = Annotated[Literal[1, 2, 3], BeforeValidator(_whole_number)]
 IdempotencyKey = Annotated[Text, StringConstraints(max_length=256)]
+OrderKey = Annotated[Text, StringConstraints(max_length=256)]
+"""Callbacks with the same one are delivered one at a time, in order."""
 Deadline = Annotated[Any, BeforeValidator(_deadline)]
 """A span from the acceptance (timedelta), or a moment (datetime in UTC)."""
 ProducerLane = Annotated[Literal[Lane.CHECKOUT, Lane.BATCH], BeforeValidator(_lane)]

@@ -18,6 +18,7 @@ from worker.domain.masking import mask_value
 from worker.domain.unbind_request import UnbindRequest
 from worker.errors import FieldFault, InvalidRequestError
 from worker.intake.changes import FoundBindings, change_parameters, named_binding
+from worker.ledger.callback_records import CallbackWishes
 from worker.ledger.records import NewJob
 from worker.provider.nonce import new_seed
 
@@ -111,6 +112,7 @@ class Acceptance:
             deadline_at_ms=unix_ms(deadline) if isinstance(deadline, datetime) else None,
             kind=request.kind,
             is_confirmed=isinstance(request, ChangeRequest) and request.names_confirmed_binding,
+            callback=_wishes_of(request),
         )
 
     def _expiration(self, request: AnyRequest) -> datetime | None:
@@ -123,9 +125,19 @@ class Acceptance:
 
     def _faults_of(self, request: AnyRequest) -> list[FieldFault]:
         instead = [getattr(request, name) for name in _INSTEAD_OF_POOL_KEY[request.kind]]
-        return self._faults(
+        faults = self._faults(
             expiration=self._expiration(request), pools=[request.pool_key, *instead], url=request.callback_url
         )
+        return faults + self._faults_of_wishes(request)
+
+    def _faults_of_wishes(self, request: AnyRequest) -> list[FieldFault]:
+        if not request.callback_url:
+            given = [name for name in ("callback_deadline", "callback_order_key") if getattr(request, name) is not None]
+            return [FieldFault(name, "", "is of no use without callback_url") for name in given]
+        deadline = request.callback_deadline
+        if (deadline <= self._now()) if isinstance(deadline, datetime) else (deadline == timedelta(0)):
+            return [FieldFault("callback_deadline", mask_value(deadline), "must be ahead")]
+        return []
 
     def _faults(self, *, expiration: datetime | None, pools: Sequence[object], url: str | None) -> list[FieldFault]:
         faults = []
@@ -158,6 +170,15 @@ class Acceptance:
             return parse_expiration(raw.get("expiration"))
         except ValueError:
             return None  # its form is a fault already named
+
+
+def _wishes_of(request: AnyRequest) -> CallbackWishes:
+    deadline = request.callback_deadline
+    return CallbackWishes(
+        deadline_in_ms=duration_ms(deadline) if isinstance(deadline, timedelta) else None,
+        deadline_at_ms=unix_ms(deadline) if isinstance(deadline, datetime) else None,
+        order_key=request.callback_order_key or "",
+    )
 
 
 def _raw_url(given: object) -> str | None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields
 from redis.asyncio import Redis
 
 from worker.domain.job_ids import partition_of
+from worker.ledger.callback_records import flatten
 from worker.ledger.keys import ALL_PARTITIONS, audit_key
-from worker.ledger.records import flatten
 from worker.redis_scripts import load_script
 
 LINES_KEPT_PER_PARTITION = 10_000

@@ -4,10 +4,12 @@ Each stands in one of sixteen partitions, chosen by the job id and written as a 
 one slot of a Redis Cluster. `axn1` is the version of what the keys hold.
 """
 
+import hashlib
 from dataclasses import dataclass
 
 from worker.domain.job import Lane
 from worker.domain.job_ids import PARTITION_COUNT, partition_of
+from worker.messages import LINE_MARK, ORDER_MARK
 
 VERSION = "axn1"
 
@@ -75,14 +77,45 @@ def callback_key(webhook_id: str) -> str:
     return f"{VERSION}:{partition_tag(partition_of(job_of_webhook(webhook_id)))}:callback:{webhook_id}"
 
 
+def receiver_line_key(partition: int, host: str) -> str:
+    """Sorted set: timetable members of the callbacks that wait for this receiver -> Unix ms since when."""
+    return f"{VERSION}:{partition_tag(partition)}:line:{host}"
+
+
+def receiver_line_member(host: str) -> str:
+    """The timetable's member that stands for all who wait in a receiver's line of the same partition."""
+    return member_of(Lane.CALLBACK, f"{LINE_MARK}{host}")
+
+
 def receiver_key(host: str) -> str:
-    """Hash: what is known of a receiver, by all workers together."""
+    """Hash: whether a receiver is disabled, and its circuit."""
     return f"{VERSION}:{{receiver:{host}}}"
 
 
 def replays_key(host: str) -> str:
     """Text: Unix ms of the first moment that no replay to this receiver has taken. Gone once it has passed."""
     return f"{receiver_key(host)}:replays"
+
+
+def receiver_places_key(host: str) -> str:
+    """Hash: how many tries at a receiver each worker process may make at a time. In the slot of `receiver_key`."""
+    return f"{receiver_key(host)}:places"
+
+
+def order_name(host: str, order_key: str) -> str:
+    """What a receiver's order key is called in keys and messages: they hold no words of the producers."""
+    return hashlib.blake2s(f"{host}\0{order_key}".encode(), digest_size=16).hexdigest()
+
+
+def order_keys(name: str) -> tuple[str, str]:
+    """The line of an order key (sorted set: webhook-id -> place), and the timetable of its partition."""
+    partition = partition_of(name)
+    return f"{VERSION}:{partition_tag(partition)}:order:{name}", timetable_key(partition)
+
+
+def order_member(name: str) -> str:
+    """The timetable's member that stands for an order key's line."""
+    return member_of(Lane.CALLBACK, f"{ORDER_MARK}{name}")
 
 
 PROGRESS_KEY = f"{VERSION}:progress"

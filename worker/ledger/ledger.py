@@ -11,14 +11,15 @@ from redis.asyncio.client import Pipeline
 from worker.domain.binding import Binding
 from worker.domain.job import Job, JobState, Lane, Orphan
 from worker.errors import IdempotencyConflictError, JobNotFoundError
+from worker.ledger.callback_order import CallbackOrder
+from worker.ledger.callback_records import OwedCallback, flatten
+from worker.ledger.callbacks import DEFAULT_GIVE_UP_MS
 from worker.ledger.keys import callback_key, job_keys, member_of
 from worker.ledger.records import (
     Claim,
     NewJob,
-    OwedCallback,
     Settlement,
     claim_from_record,
-    flatten,
     job_from_record,
 )
 from worker.redis_faults import asking
@@ -35,13 +36,26 @@ class Ledger:
         result_ttl_ms: how long a finished job's record stays.
         first_look_ms: when the timetable looks at a job that no worker has taken.
         rescues: how many leases of a job may run out, one after the other, before it counts as poison.
+        give_up_ms: after which a callback is given up in any case.
+        order_look_ms: when somebody looks whether the next callback of an order key got its turn.
     """
 
-    def __init__(self, redis: Redis, *, result_ttl_ms: int, first_look_ms: int, rescues: int = 5) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        result_ttl_ms: int,
+        first_look_ms: int,
+        rescues: int = 5,
+        give_up_ms: int = DEFAULT_GIVE_UP_MS,
+        order_look_ms: int = 30_000,
+    ) -> None:
         self._redis = redis
         self._result_ttl_ms = result_ttl_ms
         self._first_look_ms = first_look_ms
         self._rescues = rescues
+        self._give_up_ms = give_up_ms
+        self._order = CallbackOrder(redis, look_ms=order_look_ms)
         self._open = load_script(redis, "worker.ledger", "open")
         self._claim = load_script(redis, "worker.ledger", "claim")
         self._renew = load_script(redis, "worker.ledger", "renew")
@@ -148,6 +162,17 @@ class Ledger:
         Returns:
             False if the lease was lost meanwhile: then nothing was written.
         """
+        callback = settlement.callback
+        if callback is None or not callback.order_name:
+            return await self._settle_now(claim, settlement)
+        # Its place in the order comes first: an end that is written later must not overtake this one in between.
+        await self._order.enter(callback.order_name, callback.webhook_id)
+        is_settled = await self._settle_now(claim, settlement)
+        if not is_settled:
+            await self._order.leave(callback.order_name, callback.webhook_id, is_withdrawn=True)
+        return is_settled
+
+    async def _settle_now(self, claim: Claim, settlement: Settlement) -> bool:
         keys = job_keys(claim.job_id)
         callback = settlement.callback
         fields = flatten(settlement.fields.items())
@@ -158,6 +183,7 @@ class Ledger:
                 keys.in_doubt,
                 keys.failed,
                 callback_key(callback.webhook_id) if callback else keys.job,
+                callback.line_key if callback else keys.job,
             ],
             [
                 claim.token,
@@ -167,7 +193,7 @@ class Ledger:
                 settlement.knowledge.value,
                 self._result_ttl_ms,
                 keys.ended_channel,
-                *_callback_head(callback),
+                *(_times_of(callback, self._give_up_ms) if callback else ("", 0, 0, 0, "")),
                 len(fields),
                 *fields,
                 *(callback.pairs(claim.job_id) if callback else ()),
@@ -189,12 +215,14 @@ class Ledger:
                 keys.with_orphans,
                 keys.timetable,
                 callback_key(callback.webhook_id) if callback else keys.job,
+                callback.line_key if callback else keys.job,
             ],
             [
                 member_of(claim.lane, claim.job_id),
                 text,
                 orphan.subs_id,
-                member_of(Lane.CALLBACK, callback.webhook_id) if callback else "",
+                *((callback.member, self._give_up_ms) if callback else ("", 0)),
+                *((callback.deadline_at, callback.line_member) if callback else (0, "")),
                 *(callback.pairs(claim.job_id) if callback else ()),
             ],
         )
@@ -253,7 +281,5 @@ def _binding_in(state: str | None, subs_id: str | None, phone_no_x: str | None, 
     return Binding(subs_id or "", phone_no_x or "", json.loads(request or "{}").get("PoolKey", ""))
 
 
-def _callback_head(callback: OwedCallback | None) -> tuple[str, int]:
-    if callback is None:
-        return "", 0
-    return member_of(Lane.CALLBACK, callback.webhook_id), callback.first_look_ms
+def _times_of(callback: OwedCallback, give_up_ms: int) -> tuple[str, int, int, int, str]:
+    return callback.member, callback.lease_ms, give_up_ms, callback.deadline_at, callback.line_member

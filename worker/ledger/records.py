@@ -1,15 +1,15 @@
 """How a job stands in its hash, and the values that claims and settlements carry."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
 
 from worker.domain.job import Job, JobKind, JobState, Lane, OnDoubt, Orphan
 from worker.errors import AxnError
+from worker.ledger.callback_records import NO_WISHES, RECORD_VERSION, CallbackWishes, OwedCallback, flatten
 
-RECORD_VERSION = "1"
 _REPLY_HEAD = 9
 _IS_POISON = 7
 EnumT = TypeVar("EnumT", bound=StrEnum)
@@ -48,6 +48,7 @@ class NewJob:
     refusal: str = ""
     kind: JobKind = JobKind.BIND
     is_confirmed: bool = False
+    callback: CallbackWishes = NO_WISHES
 
     def pairs(self) -> list[str]:
         """Field, value, field, value …, without empty ones and the seed, which the script writes itself."""
@@ -61,6 +62,7 @@ class NewJob:
             "on_doubt": "" if self.on_doubt is OnDoubt.HOLD else self.on_doubt.value,
             "callback_url": self.callback_url,
             "refusal": self.refusal,
+            **self.callback.fields(),
             **self._named_binding(),
         }
         return flatten((name, value) for name, value in fields.items() if value)
@@ -117,6 +119,7 @@ class Claim:
     accepted_at: int
     code: str = ""
     message: str = ""
+    callback: CallbackWishes = NO_WISHES
 
 
 class AttemptKnowledge(StrEnum):
@@ -128,30 +131,6 @@ class AttemptKnowledge(StrEnum):
     """It may have been done: its number stays, to be used again."""
     UNSENT = "unsent"
     """Nothing left this process: its number is given back."""
-
-
-@dataclass(frozen=True, slots=True)
-class OwedCallback:
-    """A callback that a settlement owes, written with it.
-
-    Attributes:
-        body: the exact text of every try.
-        token: of the claim for the first try when this process makes it at once, else empty.
-        first_look_ms: when somebody else must look at it.
-    """
-
-    webhook_id: str
-    url: str
-    body: str
-    token: str
-    first_look_ms: int
-
-    def pairs(self, job_id: str) -> list[str]:
-        """Field, value, field, value … of the callback's record."""
-        fields = {"v": RECORD_VERSION, "job_id": job_id, "url": self.url, "body": self.body, "state": "waiting"}
-        if self.token:
-            fields |= {"token": self.token, "tries": "1"}
-        return flatten(fields.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,23 +147,6 @@ class Settlement:
     fields: Mapping[str, str | int] = field(default_factory=dict)
     delay_ms: int = 0
     callback: OwedCallback | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CallbackClaim:
-    """A callback under lease. `tries` counts this one."""
-
-    webhook_id: str
-    token: str
-    job_id: str
-    url: str
-    body: str
-    tries: int
-
-
-def flatten(pairs: Iterable[tuple[str, str | int]]) -> list[str]:
-    """Field, value, field, value … as the scripts take them."""
-    return [str(part) for pair in pairs for part in pair]
 
 
 def claim_from_record(reply: list[str], job_id: str, token: str) -> Claim:
@@ -258,6 +220,7 @@ def _claim(
             accepted_at=int(record.get("accepted_at", 0)),
             code=record.get("code", ""),
             message=record.get("message", ""),
+            callback=CallbackWishes.from_record(record),
         )
     except ValueError as unreadable:
         raise BrokenRecordError(f"unreadable ({type(unreadable).__name__})") from None

@@ -9,9 +9,9 @@ from redis.asyncio import Redis
 
 from worker.domain.job import Lane
 from worker.ledger.audit import LINES_KEPT_PER_PARTITION
+from worker.ledger.callback_records import flatten
 from worker.ledger.callback_views import CallbackState
 from worker.ledger.keys import callback_key, job_keys, job_of_webhook, member_of, replays_key
-from worker.ledger.records import flatten
 from worker.redis_scripts import load_script
 
 _MS_PER_S = 1000

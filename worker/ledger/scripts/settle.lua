@@ -1,12 +1,16 @@
 -- Writes what a claim came to, with the callback it owes, in one step. Refused unless the token still holds the lease.
 -- KEYS[1] job record (hash)    KEYS[2] timetable (sorted set)    KEYS[3] index of jobs in doubt (sorted set)
--- KEYS[4] index of failed jobs (sorted set)    KEYS[5] callback record (hash); all of one partition
+-- KEYS[4] index of failed jobs (sorted set)    KEYS[5] callback record (hash)
+-- KEYS[6] line of the callback's receiver (sorted set); all of one partition
 -- ARGV[1] token                ARGV[2] the job's timetable member    ARGV[3] new state
 -- ARGV[4] ms until the next look, for waiting
 -- ARGV[5] what is known of the attempt: 'closed', 'open' (may have been done) or 'unsent' (its number is given back)
 -- ARGV[6] ms to keep a finished record    ARGV[7] channel that tells waiters of the end
--- ARGV[8] the callback's timetable member, '' for none    ARGV[9] ms until somebody must look at the callback
--- ARGV[10] how many of the following arguments are pairs of the job's record; the rest are pairs of the callback's
+-- ARGV[8] the callback's timetable member, '' for none    ARGV[9] ms of the lease of who tries it at once; 0: it stands
+--   in its receiver's line, and in the timetable for the time when it is given up
+-- ARGV[10] ms after which it is given up in any case      ARGV[11] its own deadline, Unix ms, 0 for none
+-- ARGV[12] timetable member of the line
+-- ARGV[13] how many of the following arguments are pairs of the job's record; the rest are pairs of the callback's
 -- Returns {status, now_ms}: 1 settled (also when this token settled it before), 0 refused.
 local job = redis.call('HMGET', KEYS[1], 'state', 'token', 'deadline_at')
 local time = redis.call('TIME')
@@ -14,9 +18,9 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if job[2] ~= ARGV[1] then return {0, now} end
 if job[1] ~= 'submitting' then return {1, now} end
 local now_text = string.format('%.0f', now)
-local pairs_end = 10 + tonumber(ARGV[10])
+local pairs_end = 13 + tonumber(ARGV[13])
 redis.call('HDEL', KEYS[1], 'lease_until', 'is_probe', 'is_late', 'rescues')
-redis.call('HSET', KEYS[1], 'state', ARGV[3], unpack(ARGV, 11, pairs_end))
+redis.call('HSET', KEYS[1], 'state', ARGV[3], unpack(ARGV, 14, pairs_end))
 if ARGV[5] ~= 'open' then redis.call('HSET', KEYS[1], 'open', '0') end
 if ARGV[5] == 'unsent' then redis.call('HINCRBY', KEYS[1], 'attempts', -1) end
 if ARGV[3] == 'waiting' then
@@ -42,7 +46,16 @@ else
   redis.call('PUBLISH', ARGV[7], ARGV[3])
 end
 if ARGV[8] ~= '' then
-  redis.call('HSET', KEYS[5], unpack(ARGV, pairs_end + 1))
-  redis.call('ZADD', KEYS[2], string.format('%.0f', now + tonumber(ARGV[9])), ARGV[8])
+  local give_up = now + tonumber(ARGV[10])
+  if tonumber(ARGV[11]) > 0 then give_up = math.min(give_up, tonumber(ARGV[11])) end
+  local give_up_text = string.format('%.0f', give_up)
+  redis.call('HSET', KEYS[5], 'created_at', now_text, 'give_up_at', give_up_text, unpack(ARGV, pairs_end + 1))
+  if tonumber(ARGV[9]) > 0 then
+    redis.call('ZADD', KEYS[2], string.format('%.0f', now + tonumber(ARGV[9])), ARGV[8])
+  else
+    redis.call('ZADD', KEYS[2], give_up_text, ARGV[8])
+    redis.call('ZADD', KEYS[2], 'LT', now_text, ARGV[12])
+    redis.call('ZADD', KEYS[6], now_text, ARGV[8])
+  end
 end
 return {1, now}

@@ -1,8 +1,5 @@
 import base64
 import logging
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from ipaddress import ip_network
 from itertools import pairwise
 from typing import Any
 
@@ -10,95 +7,24 @@ import pytest
 from redis.asyncio import Redis
 from standardwebhooks.webhooks import Webhook
 
-from tests.ledger.support import (
-    callback_record_of,
-    claimed,
-    ledger_of,
-    look_at,
-    now_ms,
-    opened,
-    owed,
-    put,
-)
+from tests.ledger.support import callback_record_of, ledger_of, look_at
 from tests.provider.loopback import Loopback, Responder, always, answer, serving
-from worker.callbacks.guard import ReceiverRules, guarded_socket_factory
-from worker.callbacks.sender import CallbackSender
-from worker.clock import SystemClock
-from worker.delivery import Delivery
-from worker.domain.job import JobState, Lane
-from worker.http import HttpClient
-from worker.ledger.callbacks import CallbackLedger
-from worker.ledger.keys import callback_key, job_keys, webhook_id_of
-from worker.ledger.records import AttemptKnowledge, CallbackClaim, Settlement
-from worker.progress import Progress
+from worker.domain.job import Lane
+from worker.ledger.keys import callback_key, job_keys
 
-KEY = bytes(range(24))
-SCHEDULE_MS = (10_000, 40_000)
+from .support import (
+    KEY,
+    SCHEDULE_MS,
+    delay_of,
+    deliver,
+    deliver_when_due,
+    delivering,
+    owing,
+    owing_callback,
+    settled,
+)
+
 OK, BROKEN = always(answer()), always(answer(status=500))
-
-
-class LeapingClock(SystemClock):
-    """A minute later at each look."""
-
-    def __init__(self) -> None:
-        self.at_ms = super().unix_ms() - 180_000
-
-    def unix_ms(self) -> int:
-        self.at_ms += 60_000
-        return self.at_ms
-
-
-@asynccontextmanager
-async def delivering(
-    redis: Redis,
-    *,
-    keys: Sequence[bytes] = (KEY,),
-    share: float = 0.5,
-    in_flight: int = 2,
-    nets: Sequence[str] = ("127.0.0.0/8",),
-) -> AsyncIterator[Delivery]:
-    rules = ReceiverRules(allow_http=True, allow_nets=[ip_network(net) for net in nets])
-    http = HttpClient(
-        max_connections=4,
-        max_answer_bytes=1_000,
-        connect_timeout_ms=1_000,
-        socket_factory=guarded_socket_factory(rules),
-    )
-    delivery = Delivery(
-        CallbackLedger(redis),
-        CallbackSender(http, keys=keys, timeout_ms=2_000, clock=LeapingClock()),
-        schedule_ms=SCHEDULE_MS,
-        lease_ms=30_000,
-        progress=Progress(),
-        in_flight=in_flight,
-        random_share=lambda: share,
-    )
-    yield delivery
-    await delivery.drain(5)
-    await http.aclose()
-
-
-async def owing(redis: Redis, url: str, token: str = "") -> tuple[str, str]:
-    """A bound job that owes a callback to this URL: its id and the webhook-id."""
-    ledger = ledger_of(redis)
-    job = await opened(ledger)
-    claim = await claimed(ledger, job.job_id)
-    webhook_id = webhook_id_of(job.job_id, claim.fence)
-    callback = owed(webhook_id, url=url, token=token)
-    assert await ledger.settle(claim, Settlement(JobState.BOUND, AttemptKnowledge.CLOSED, {}, callback=callback))
-    return job.job_id, webhook_id
-
-
-async def deliver_when_due(redis: Redis, delivery: Delivery, webhook_id: str) -> None:
-    if await callback_record_of(redis, webhook_id):
-        await put(redis, callback_key(webhook_id), next_at=1)
-    await delivery.deliver([webhook_id])
-
-
-async def delay_of(redis: Redis, job_id: str, webhook_id: str) -> float:
-    look = await look_at(redis, job_id, Lane.CALLBACK, webhook_id)
-    assert look is not None
-    return look - await now_ms(redis)
 
 
 def verified(receiver: Loopback) -> list[Any]:
@@ -109,8 +35,8 @@ def verified(receiver: Loopback) -> list[Any]:
 async def test_a_callback_is_delivered_once_and_forgotten(redis: Redis) -> None:
     async with serving(OK) as receiver, delivering(redis) as delivery:
         job_id, webhook_id = await owing(redis, receiver.url)
-        await delivery.deliver([webhook_id])
-        await delivery.deliver([webhook_id])
+        await deliver(delivery, webhook_id)
+        await deliver(delivery, webhook_id)
     assert verified(receiver) == [{"type": "bind.succeeded"}]
     assert receiver.requests[0].headers["webhook-id"] == webhook_id
     assert receiver.requests[0].headers["content-type"] == "application/json"
@@ -121,13 +47,13 @@ async def test_a_callback_is_delivered_once_and_forgotten(redis: Redis) -> None:
 
 async def test_the_first_try_right_after_the_settlement_uses_its_reserved_hand(redis: Redis) -> None:
     async with serving(OK) as receiver, delivering(redis, in_flight=1) as delivery:
-        token = delivery.reserve()
+        token = delivery.reserve("127.0.0.1")
         assert token
-        assert delivery.reserve() == ""
-        job_id, webhook_id = await owing(redis, receiver.url, token)
-        delivery.start(CallbackClaim(webhook_id, token, job_id, receiver.url, "{}", tries=1))
-        await delivery.drain(5)
-        assert delivery.reserve()
+        assert delivery.reserve("127.0.0.1") == ""
+        job_id, owed = await owing_callback(redis, receiver.url, token)
+        delivery.start(owed.first_claim(job_id))
+        await settled(delivery)
+        assert delivery.reserve("127.0.0.1")
     assert len(receiver.requests) == 1
     assert (await ledger_of(redis).read(job_id)).callback_state == "delivered"
 
@@ -140,7 +66,7 @@ async def test_a_refused_callback_waits_longer_each_time_and_varies_by_a_fifth(r
             await deliver_when_due(redis, delivery, webhook_id)
             exact = delay_ms * (0.8 + 0.4 * share)
             assert exact - 1_000 < await delay_of(redis, job_id, webhook_id) <= exact + 1
-    assert (await callback_record_of(redis, webhook_id))["last_error"] == "HTTP 500"
+    assert (await callback_record_of(redis, webhook_id))["last_error"] == "http.500"
 
 
 async def test_after_the_schedule_a_callback_is_given_up_and_indexed(
@@ -155,7 +81,7 @@ async def test_after_the_schedule_a_callback_is_given_up_and_indexed(
     assert await client.zrange(job_keys(job_id).dead_callbacks, 0, -1) == [f"callback:{webhook_id}"]
     job = await ledger_of(redis).read(job_id)
     assert (job.callback_state, job.callback_attempts) == ("dead", 3)
-    assert f"callback {webhook_id}: given up after 3 tries (HTTP 500)" in caplog.text
+    assert f"callback {webhook_id}: given up after 3 tries (http.500)" in caplog.text
 
 
 async def test_every_try_has_the_same_id_and_body_and_a_fresh_time(redis: Redis) -> None:
@@ -176,25 +102,25 @@ async def test_a_redirect_is_a_failure_and_not_followed(redis: Redis, status: in
         redirect: Responder = always(answer(status=status, headers=f"Location: {elsewhere.url}\r\n"))
         async with serving(redirect) as receiver, delivering(redis) as delivery:
             _, webhook_id = await owing(redis, receiver.url)
-            await delivery.deliver([webhook_id])
+            await deliver(delivery, webhook_id)
         assert (len(receiver.requests), elsewhere.connections) == (1, 0)
-    assert (await callback_record_of(redis, webhook_id))["last_error"] == f"HTTP {status}"
+    assert (await callback_record_of(redis, webhook_id))["last_error"] == f"http.{status}"
 
 
 async def test_without_a_secret_nothing_is_sent(redis: Redis) -> None:
     async with serving(OK) as receiver, delivering(redis, keys=()) as delivery:
         _, webhook_id = await owing(redis, receiver.url)
-        await delivery.deliver([webhook_id])
+        await deliver(delivery, webhook_id)
     assert receiver.connections == 0
-    assert "AXN_CALLBACK_SECRET" in (await callback_record_of(redis, webhook_id))["last_error"]
+    assert (await callback_record_of(redis, webhook_id))["last_error"] == "no_secret"
 
 
 async def test_a_receiver_in_a_private_network_is_never_called(redis: Redis) -> None:
     async with serving(OK) as receiver, delivering(redis, nets=()) as delivery:
         _, webhook_id = await owing(redis, receiver.url)
-        await delivery.deliver([webhook_id])
+        await deliver(delivery, webhook_id)
     assert receiver.connections == 0
-    assert (await callback_record_of(redis, webhook_id))["last_error"] == "refused_by_guard"
+    assert (await callback_record_of(redis, webhook_id))["last_error"] == "denied"
 
 
 async def test_one_callbacks_trouble_is_its_own(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
@@ -204,6 +130,6 @@ async def test_one_callbacks_trouble_is_its_own(redis: Redis, caplog: pytest.Log
         broken = f"{webhook_id[:-1]}9"
         await client.set(callback_key(broken), "no hash")
         with caplog.at_level(logging.ERROR):
-            await delivery.deliver([broken, webhook_id])
+            await deliver(delivery, broken, webhook_id)
     assert len(receiver.requests) == 1
-    assert f"callback {broken}: try broke off (ResponseError)" in caplog.text
+    assert f"callback {broken}: cannot be read (ResponseError)" in caplog.text

@@ -1,0 +1,1 @@
+"""Delivers callbacks: who may be tried when, and what becomes of a try."""

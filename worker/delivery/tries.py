@@ -1,0 +1,70 @@
+"""One try of a callback: send it, log it, settle it."""
+
+import logging
+import random
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from worker.callbacks.results import TryResult
+from worker.clock import Clock
+from worker.delivery.schedule import next_delay_ms
+from worker.ledger.callback_records import CallbackClaim, LoggedTry
+from worker.ledger.callbacks import CallbackLedger
+
+_log = logging.getLogger(__name__)
+
+
+class Sender(Protocol):
+    """Who posts: `worker.callbacks.sender`."""
+
+    async def send(self, *, url: str, webhook_id: str, body: str, secret: str = "") -> TryResult:
+        """Post once. Raises nothing."""
+
+
+class Tries:
+    """What becomes of tries.
+
+    Args:
+        schedule_ms: delays before the second, third … try; after the last the callback is given up.
+        random_share: a number in [0, 1); delays vary by ±20 %.
+    """
+
+    def __init__(
+        self,
+        ledger: CallbackLedger,
+        sender: Sender,
+        *,
+        schedule_ms: Sequence[int],
+        clock: Clock,
+        random_share: Callable[[], float] = random.random,
+    ) -> None:
+        self._ledger = ledger
+        self._sender = sender
+        self._schedule_ms = schedule_ms
+        self._clock = clock
+        self._random_share = random_share
+
+    async def send(self, claim: CallbackClaim) -> TryResult:
+        """Post it."""
+        return await self._sender.send(url=claim.url, webhook_id=claim.webhook_id, body=claim.body, secret=claim.secret)
+
+    async def settle(self, claim: CallbackClaim, result: TryResult) -> bool:
+        """Write down what the try came to. Returns whether the callback is done with: delivered or given up."""
+        if result.is_delivered:
+            return await self._ledger.delivered(claim)
+        log = claim.log_with(LoggedTry(self._clock.unix_ms(), result.status, result.ms, result.error, result.answer))
+        delay_ms = next_delay_ms(
+            self._schedule_ms, claim.tries, retry_after_ms=result.retry_after_ms, share=self._random_share()
+        )
+        if result.is_gone or delay_ms is None:
+            _log.error("callback %s: given up after %d tries (%s)", claim.webhook_id, claim.tries, result.error)
+            return await self._ledger.dead(claim, error=result.error, log=log)
+        _log.warning("callback %s: try %d failed (%s)", claim.webhook_id, claim.tries, result.error)
+        await self._ledger.again(claim, delay_ms=delay_ms, error=result.error, log=log)
+        return False
+
+    async def bury(self, claim: CallbackClaim, error: str = "") -> bool:
+        """Give a callback up without a try; of one that is late that is the reason. Returns whether it is done with."""
+        error = claim.late_error or error
+        _log.error("callback %s: given up after %d tries (%s)", claim.webhook_id, claim.tries, error)
+        return await self._ledger.dead(claim, error=error, log=claim.log or "[]")
