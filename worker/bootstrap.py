@@ -18,6 +18,7 @@ from worker.attempt.stopping import Stop
 from worker.callbacks.client import receiver_client
 from worker.callbacks.guard import ReceiverRules
 from worker.callbacks.keyring import SharedKeyring
+from worker.callbacks.pinging import Pinger
 from worker.callbacks.rotation import Rotations
 from worker.callbacks.sender import CallbackSender
 from worker.callbacks.signature import SigningKey, decode_secrets
@@ -293,17 +294,28 @@ def _callback_lease_ms(settings: Settings) -> int:
 
 
 def _delivery(settings: Settings, producer: ProducerServices, http: HttpClient, progress: Progress) -> Delivery:
-    keyring = SharedKeyring(producer.rotations.secrets, default=callback_keys(settings), clock=producer.clock)
-    timeout_ms = duration_ms(settings.callback_timeout)
-    sender = CallbackSender(http, keyring=keyring, timeout_ms=timeout_ms, clock=producer.clock)
     rules = DeliveryRules(
         schedule_ms=[duration_ms(delay) for delay in settings.callback_schedule],
         lease_ms=_callback_lease_ms(settings),
         give_up_ms=duration_ms(settings.callback_give_up),
+        dead_ttl_ms=duration_ms(settings.dead_callback_ttl),
         in_flight=settings.callback_in_flight,
         per_receiver=settings.callback_per_receiver,
     )
+    sender = _callback_sender(settings, producer, http)
     return build_delivery(producer.redis, sender, rules, clock=producer.clock, progress=progress)
+
+
+def _callback_sender(settings: Settings, producer: ProducerServices, http: HttpClient) -> CallbackSender:
+    keyring = SharedKeyring(producer.rotations.secrets, default=callback_keys(settings), clock=producer.clock)
+    timeout_ms = duration_ms(settings.callback_timeout)
+    return CallbackSender(http, keyring=keyring, timeout_ms=timeout_ms, clock=producer.clock)
+
+
+def build_pinger(producer: ProducerServices) -> Pinger:
+    """Sends pings as a worker of the same settings sends callbacks."""
+    http, rules = _callback_http(producer.settings), receiver_rules(producer.settings)
+    return Pinger(http, _callback_sender(producer.settings, producer, http), rules, producer.clock)
 
 
 def _ticker(settings: Settings, producer: ProducerServices, progress: Progress) -> Ticker:

@@ -7,6 +7,8 @@
         DurabilityUnavailableError   the server cannot give the durability asked for; nothing was stored
         DurabilityUnconfirmedError   the job is stored, but its durability was not confirmed in time
         JobNotFoundError         no such job, or its record has expired
+        CallbackNotFoundError    no such callback, or it is no longer on record
+        ReceiverDisabledError    nothing is sent to this receiver until it is enabled
         WaitTimeoutError         the job is not finished yet; it goes on all the same
         SettingsError            a variable is missing or wrong
 
@@ -98,6 +100,18 @@ class JobNotFoundError(AxnError):
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
         super().__init__(f"no job {job_id} in the ledger (mistyped, or finished longer ago than AXN_RESULT_TTL)")
+
+
+class CallbackNotFoundError(AxnError):
+    """No callback of this id is on record; the message says what its job tells."""
+
+
+class ReceiverDisabledError(AxnError):
+    """Nothing is sent to this receiver: it answered 410, or a person disabled it."""
+
+    def __init__(self, host: str, disabled_by: str) -> None:
+        self.host = host
+        super().__init__(f"receiver {host} is disabled (by {disabled_by}); run `axn callbacks enable {host}` first")
 
 
 class WaitTimeoutError(AxnError):

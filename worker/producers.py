@@ -10,7 +10,17 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 from worker.app import build_app
-from worker.bootstrap import ProducerServices, build_producer, callback_keys
+from worker.bootstrap import ProducerServices, build_pinger, build_producer, callback_keys
+from worker.callback_desk import (
+    CallbackDesk,
+    CallbackFilter,
+    Enabled,
+    Moment,
+    ReplayReport,
+    ReplayRules,
+    TellReplays,
+)
+from worker.callbacks.pinging import Ping
 from worker.callbacks.rotation import Rotation
 from worker.callbacks.signature import SigningKey
 from worker.domain.any_request import AnyRequest
@@ -22,6 +32,9 @@ from worker.intake.intake import Submitted
 from worker.ledger import listing
 from worker.ledger.audit import AuditLine
 from worker.ledger.callback_secrets import StoredSecret
+from worker.ledger.callback_views import Callback
+from worker.ledger.index_walk import Tell
+from worker.ledger.receiver_switch import Disabled
 from worker.pace.desk import PaceDesk
 from worker.pace.state import AccountState
 from worker.redis_faults import asking
@@ -192,7 +205,7 @@ async def _asking(services: ProducerServices, work: Coroutine[Any, Any, T]) -> T
         return await work
 
 
-def list_jobs(wanted: listing.JobFilter, limit: int, tell: listing.Tell) -> list[Job]:
+def list_jobs(wanted: listing.JobFilter, limit: int, tell: Tell) -> list[Job]:
     """Many jobs: see `worker.ledger.listing.list_jobs`."""
     return _run(listing.list_jobs(_producer.get().services.redis, wanted, limit, tell))
 
@@ -232,6 +245,68 @@ def _at_the_desk(work: Callable[[PaceDesk], Coroutine[Any, Any, T]]) -> T:
             "the pace is kept for its account"
         )
     return _run(_asking(services, work(services.pace_desk)))
+
+
+def _at_callback_desk(work: Callable[[CallbackDesk], Coroutine[Any, Any, T]]) -> T:
+    services = _producer.get().services
+    return _run(_asking(services, work(CallbackDesk(services.redis))))
+
+
+def find_callbacks(wanted: CallbackFilter, limit: int, tell: Tell = lambda _looked_at: None) -> list[Callback]:
+    """Many callbacks: see `worker.callback_desk.CallbackDesk.find`."""
+    return _at_callback_desk(lambda desk: desk.find(wanted, limit, tell))
+
+
+def read_callback(id_: str) -> Callback:
+    """See `CallbackDesk.read`."""
+    return _at_callback_desk(lambda desk: desk.read(id_))
+
+
+def replay_callbacks(ids: Sequence[str], rules: ReplayRules, tell: TellReplays = lambda _replays: None) -> ReplayReport:
+    """Bring callbacks back that were given up: see `CallbackDesk.replay`."""
+    return _at_callback_desk(lambda desk: desk.replay(ids, rules, tell))
+
+
+def replay_receiver(
+    host: str,
+    rules: ReplayRules,
+    tell: TellReplays = lambda _replays: None,
+    *,
+    since: Moment,
+    until: Moment | None = None,
+    tell_looked_at: Tell = lambda _looked_at: None,
+) -> ReplayReport:
+    """Bring back what a receiver was given up on: see `CallbackDesk.replay_receiver`."""
+    return _at_callback_desk(
+        lambda desk: desk.replay_receiver(host, rules, tell, since=since, until=until, tell_looked_at=tell_looked_at)
+    )
+
+
+def disable_receiver(host: str, *, by: str) -> Disabled:
+    """See `CallbackDesk.disable`."""
+    return _at_callback_desk(lambda desk: desk.disable(host, by))
+
+
+def enable_receiver(host: str, *, by: str, tell: Tell = lambda _looked_at: None) -> Enabled:
+    """See `CallbackDesk.enable`."""
+    return _at_callback_desk(lambda desk: desk.enable(host, by, tell))
+
+
+def ping_receiver(url: str) -> Ping:
+    """Send one signed event of type `ping`: see `worker.callbacks.pinging`.
+
+    Raises:
+        SettingsError: the callback secret is malformed.
+    """
+    return _run(_ping(url))
+
+
+async def _ping(url: str) -> Ping:
+    pinger = build_pinger(_producer.get().services)
+    try:
+        return await pinger.ping(url)
+    finally:
+        await pinger.aclose()
 
 
 def check_mapping(given: object, kind: JobKind = JobKind.BIND) -> AnyRequest:

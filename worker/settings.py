@@ -143,6 +143,9 @@ class Settings(BaseSettings):
         tuple(timedelta(seconds=seconds) for seconds in (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)),
         description="delays between the tries of a callback, ±20 %",
     )
+    dead_callback_ttl: Duration = Field(
+        timedelta(days=30), description="how long a callback that was given up can still be replayed"
+    )
     callback_in_flight: NonNegativeInt = Field(
         64, description="first tries of callbacks that one process makes at a time, and as many retries"
     )
@@ -204,6 +207,13 @@ class Settings(BaseSettings):
         if duration_ms(timeout) < 1:
             raise ValueError("must be at least 1ms: Redis takes 0 for ever")
         return timeout
+
+    @field_validator("dead_callback_ttl")
+    @classmethod
+    def _dead_callbacks_stay(cls, ttl: timedelta) -> timedelta:
+        if duration_ms(ttl) < 1:
+            raise ValueError("must be at least 1ms: a callback that was given up could not be replayed")
+        return ttl
 
     @field_validator("http_proxy")
     @classmethod

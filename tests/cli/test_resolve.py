@@ -45,7 +45,7 @@ def test_without_json_the_job_and_the_audit_line_are_shown(axn: Axn, ledger: "re
     assert "resolved.not_bound" in ended.out
     assert ended.err == f"audit: job {job_id} is failed, resolved by ann\n"
     head, row = axn("jobs", "audit").out.splitlines()
-    assert head.split() == ["at", "by", "job", "what", "was", "now"]
+    assert head.split() == ["at", "by", "job", "what", "was", "now", "subject"]
     assert row.split()[1:] == ["ann", job_id, "not-bound", "in_doubt", "failed"]
 
 

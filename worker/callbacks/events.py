@@ -145,3 +145,8 @@ def _size(text: str) -> int:
 
 def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def ping_body(unix_ms: int) -> str:
+    """The JSON text of an event that tells of nothing: a person tries whether the receiver takes it."""
+    return _event("ping", unix_ms, {"version": PAYLOAD_VERSION})

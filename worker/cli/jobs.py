@@ -1,22 +1,19 @@
 """`axn jobs`: many jobs at a glance."""
 
-import contextlib
 import time
-from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, TypeVar
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from worker import producers
-from worker.cli.output import Exit, complain, job_as_dict, print_json, print_table, readable_age, refuse
+from worker.cli.output import Exit, complain, job_as_dict, print_json, print_table, progress, readable_age, refuse
 from worker.domain.job import Job, JobKind, JobState
 from worker.domain.masking import mask_text
 from worker.errors import LedgerUnavailableError
-from worker.ledger.listing import JobFilter, Tell
+from worker.ledger.listing import JobFilter
 
 _COLUMNS = ("id", "state", "kind", "lane", "code", "age", "attempts", "out_order_id", "message")
 
@@ -68,18 +65,11 @@ def _choice(choices: type[Choice], given: str, option: str, *, as_json: bool) ->
 
 def _list(wanted: JobFilter, limit: int, *, as_json: bool) -> list[Job]:
     try:
-        with _progress() as tell:
+        with progress("jobs") as tell:
             return producers.list_jobs(wanted, limit, tell)
     except LedgerUnavailableError as away:
         complain(str(away), as_json=as_json)
         raise typer.Exit(Exit.FAILED) from None
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Tell]:
-    """A line on the terminal that counts the jobs looked at; nothing where standard error is no terminal."""
-    with Console(stderr=True).status("looking at jobs …") as status:
-        yield lambda looked_at: status.update(f"looking at jobs … {looked_at}")
 
 
 def _print_table(found: list[Job], *, now_ms: int) -> None:

@@ -7,6 +7,8 @@ import typer
 from worker import __version__
 from worker.cli import (
     bind,
+    callback_receivers,
+    callback_replay,
     callback_secrets,
     callbacks,
     demo,
@@ -45,6 +47,9 @@ jobs.app.command()(resolve.audit)
 app.add_typer(callbacks.app, name="callbacks")
 for secret_command in (callback_secrets.rotate, callback_secrets.secrets):
     callbacks.app.command()(secret_command)
+for of_callbacks in (callback_replay.replay, callback_receivers.disable, callback_receivers.enable):
+    callbacks.app.command()(of_callbacks)
+callbacks.app.command("test")(callback_receivers.ping)
 
 
 def _show_version(asked: bool) -> None:

@@ -1,8 +1,11 @@
 """What the commands print, for people and for programs, and the exit statuses they share."""
 
+import contextlib
 import dataclasses
+import getpass
 import json
-from collections.abc import Sequence
+import socket
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any, NoReturn
@@ -13,6 +16,7 @@ from rich.table import Table
 
 from worker.domain.job import Job
 from worker.errors import FieldFault
+from worker.ledger.index_walk import Tell
 
 _UNFOLDED_COLUMNS = 100_000
 """Width of a file or pipe: each row is one line there."""
@@ -98,6 +102,21 @@ def console_of_lines() -> Console:
 def print_table(table: Table) -> None:
     """A table of rows, as `console_of_lines` fits it."""
     console_of_lines().print(table)
+
+
+@contextlib.contextmanager
+def progress(what: str) -> Iterator[Tell]:
+    """A line on the terminal that counts the things looked at; nothing where standard error is no terminal."""
+    with Console(stderr=True).status(f"looking at {what} …") as status:
+        yield lambda looked_at: status.update(f"looking at {what} … {looked_at}")
+
+
+def whoever_this_is() -> str:
+    """user@host, for the audit."""
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    except (KeyError, OSError):  # no such user in this container
+        return socket.gethostname()
 
 
 def _readable(name: str, value: Any) -> str:

@@ -11,9 +11,8 @@ from rich.live import Live
 from rich.text import Text
 
 from worker import producers
-from worker.cli.output import Exit, complain, console_of_lines, print_json, refuse
+from worker.cli.output import Exit, complain, console_of_lines, print_json, refuse, whoever_this_is
 from worker.cli.pace_view import account_view, ceiling_line, lane_lines
-from worker.cli.resolve import whoever_this_is
 from worker.domain.durations import parse_duration
 from worker.domain.job import Lane
 from worker.errors import LedgerUnavailableError, SettingsError

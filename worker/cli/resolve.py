@@ -1,8 +1,6 @@
 """`axn jobs resolve` and `axn jobs audit`: a person ends a doubt, and what people did."""
 
 import dataclasses
-import getpass
-import socket
 from typing import Annotated
 
 import typer
@@ -11,7 +9,16 @@ from rich.table import Table
 
 from worker import producers
 from worker.attempt.resolution import UnresolvableError
-from worker.cli.output import Exit, complain, print_job, print_json, print_table, readable_time, refuse
+from worker.cli.output import (
+    Exit,
+    complain,
+    print_job,
+    print_json,
+    print_table,
+    readable_time,
+    refuse,
+    whoever_this_is,
+)
 from worker.domain.job import Job
 from worker.domain.job_ids import is_job_id
 from worker.domain.phone_numbers import PrivateNumber
@@ -71,14 +78,6 @@ def _tell(job: Job, by: str, *, as_json: bool) -> None:
         typer.echo(f"audit: job {job.job_id} is {job.state.value}, resolved by {by}", err=True)
 
 
-def whoever_this_is() -> str:
-    """user@host, for what is kept of who did something."""
-    try:
-        return f"{getpass.getuser()}@{socket.gethostname()}"
-    except (KeyError, OSError):  # no such user in this container
-        return socket.gethostname()
-
-
 def _number(text: str, *, as_json: bool) -> str:
     try:
         return str(_NUMBER.validate_python(text))
@@ -97,7 +96,7 @@ def audit(
     limit: Annotated[int, typer.Option(min=1, help="Most lines.")] = 100,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON an entry.")] = False,
 ) -> None:
-    """Show what people did to jobs, newest first.
+    """Show what people did to jobs, callbacks and receivers, newest first.
 
     Example: [bold]axn jobs audit --limit 20[/bold]
     """
@@ -111,8 +110,8 @@ def audit(
             print_json(dataclasses.asdict(line))
         return
     table = Table(box=None, pad_edge=False)
-    for name in ("at", "by", "job", "what", "was", "now"):
+    for name in ("at", "by", "job", "what", "was", "now", "subject"):
         table.add_column(name, overflow="fold")
     for line in lines:
-        table.add_row(readable_time(line.at_ms), line.by, line.job_id, line.what, line.was, line.now)
+        table.add_row(readable_time(line.at_ms), line.by, line.job_id, line.what, line.was, line.now, line.subject)
     print_table(table)

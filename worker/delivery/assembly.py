@@ -12,7 +12,7 @@ from worker.delivery.delivery import Delivery
 from worker.delivery.gates import Gates
 from worker.delivery.tries import Sender, Tries
 from worker.ledger.callback_order import CallbackOrder
-from worker.ledger.callbacks import CallbackLedger
+from worker.ledger.callbacks import DEFAULT_DEAD_TTL_MS, CallbackLedger
 from worker.ledger.receivers import ReceiverLedger, ReceiverRules
 from worker.progress import Progress
 
@@ -28,6 +28,7 @@ class DeliveryRules:
         schedule_ms: delays before the second, third … try; after the last the callback is given up.
         lease_ms: how long one try may hold a callback.
         give_up_ms: how old a callback gets at most.
+        dead_ttl_ms: how long one that was given up stays on record.
         in_flight: first tries of one process at a time, and as many others.
         per_receiver: tries at one receiver at a time, all workers together.
     """
@@ -37,6 +38,7 @@ class DeliveryRules:
     give_up_ms: int
     in_flight: int
     per_receiver: int
+    dead_ttl_ms: int = DEFAULT_DEAD_TTL_MS
 
     def receivers(self) -> ReceiverRules:
         """The part that concerns receivers."""
@@ -59,7 +61,7 @@ def build_delivery(
     random_share: Callable[[], float] = random.random,
 ) -> Delivery:
     """The delivery of one worker process."""
-    ledger = CallbackLedger(redis, give_up_ms=rules.give_up_ms)
+    ledger = CallbackLedger(redis, give_up_ms=rules.give_up_ms, dead_ttl_ms=rules.dead_ttl_ms)
     places = ReceiverLedger(redis, receivers or rules.receivers(), process=secrets.token_hex(8))
     return Delivery(
         ledger,

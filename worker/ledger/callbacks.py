@@ -26,6 +26,7 @@ from worker.ledger.keys import (
 from worker.redis_scripts import load_script
 
 DEFAULT_GIVE_UP_MS = 4 * 86_400_000
+DEFAULT_DEAD_TTL_MS = 30 * 86_400_000
 
 
 class CallbackLedger:
@@ -34,11 +35,15 @@ class CallbackLedger:
     Args:
         redis: a client that decodes replies to text.
         give_up_ms: how long a callback is tried for that a person has brought back.
+        dead_ttl_ms: how long one that was given up stays on record.
     """
 
-    def __init__(self, redis: Redis, *, give_up_ms: int = DEFAULT_GIVE_UP_MS) -> None:
+    def __init__(
+        self, redis: Redis, *, give_up_ms: int = DEFAULT_GIVE_UP_MS, dead_ttl_ms: int = DEFAULT_DEAD_TTL_MS
+    ) -> None:
         self._redis = redis
         self._give_up_ms = give_up_ms
+        self._dead_ttl_ms = dead_ttl_ms
         self._claim = load_script(redis, "worker.ledger", "claim_callback")
         self._settle = load_script(redis, "worker.ledger", "settle_callback")
         self._park = load_script(redis, "worker.ledger", "park_callback")
@@ -109,7 +114,7 @@ class CallbackLedger:
         line = line_of(claim.webhook_id, claim.host)
         status = await self._settle(
             [callback_key(claim.webhook_id), keys.timetable, keys.job, keys.dead_callbacks, line],
-            [claim.token, member_of(Lane.CALLBACK, claim.webhook_id), state, delay_ms, error, log],
+            [claim.token, member_of(Lane.CALLBACK, claim.webhook_id), state, delay_ms, error, log, self._dead_ttl_ms],
         )
         return bool(status)
 

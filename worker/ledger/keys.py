@@ -30,6 +30,11 @@ def audit_key(partition: int) -> str:
     return f"{VERSION}:{partition_tag(partition)}:audit"
 
 
+def dead_callbacks_key(partition: int) -> str:
+    """Sorted set: timetable member of a callback that was given up -> Unix ms of that."""
+    return f"{VERSION}:{partition_tag(partition)}:dead_callbacks"
+
+
 ALL_PARTITIONS = range(PARTITION_COUNT)
 
 
@@ -58,7 +63,7 @@ def job_keys(job_id: str) -> JobKeys:
         failed=f"{prefix}:failed",
         with_orphans=f"{prefix}:with_orphans",
         audit=audit_key(partition),
-        dead_callbacks=f"{prefix}:dead_callbacks",
+        dead_callbacks=dead_callbacks_key(partition),
         ended_channel=f"{prefix}:ended:{job_id}",
     )
 
@@ -86,6 +91,11 @@ def receiver_line_member(host: str) -> str:
 def receiver_key(host: str) -> str:
     """Hash: whether a receiver is disabled, and its circuit."""
     return f"{VERSION}:{{receiver:{host}}}"
+
+
+def replays_key(host: str) -> str:
+    """Text: Unix ms of the first moment that no replay to this receiver has taken. Gone once it has passed."""
+    return f"{receiver_key(host)}:replays"
 
 
 def receiver_places_key(host: str) -> str:

@@ -4,8 +4,7 @@ Each state is looked for where it costs least: jobs in doubt and failed ones in 
 way in the timetables; all others by going through the records.
 """
 
-import heapq
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from worker.domain.job import Job, JobKind, JobState, Lane
+from worker.ledger.index_walk import MEMBERS_PER_PAGE, Tell, in_batches, walk_by_score
 from worker.ledger.keys import ALL_PARTITIONS, VERSION, job_keys, partition_tag, split_member, timetable_key
 from worker.ledger.records import job_from_record
 from worker.redis_faults import asking
@@ -20,10 +20,7 @@ from worker.redis_faults import asking
 _INDEXED = (JobState.IN_DOUBT, JobState.FAILED)
 _UNDER_WAY = (JobState.ACCEPTED, JobState.SUBMITTING, JobState.WAITING)
 _RECORDS_PER_PIPELINE = 200
-_MEMBERS_PER_PAGE = 500
 _KEYS_PER_PAGE = 1000
-
-Tell = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +60,10 @@ async def list_jobs(redis: Redis, wanted: JobFilter, limit: int, tell: Tell = la
 
 
 async def _found(redis: Redis, wanted: JobFilter, limit: int, tell: Tell) -> list[Job]:
-    # By id: the scans of Redis may name a member twice, and a page of an index shifts while jobs are added.
+    # By id: the scans of Redis may name a member twice.
     found: dict[str, Job] = {}
     looked_at = 0
-    async with aclosing(_ids(redis, wanted.state)) as all_ids, aclosing(_batches(all_ids)) as batches:
+    async with aclosing(in_batches(_ids(redis, wanted.state), _RECORDS_PER_PIPELINE)) as batches:
         async for ids in batches:
             for job in await _read(redis, ids):
                 if wanted.lets_through(job):
@@ -84,17 +81,6 @@ def _ids(redis: Redis, state: JobState | None) -> AsyncGenerator[str, None]:
     return _ids_of_timetables(redis) if state in _UNDER_WAY else _ids_of_records(redis)
 
 
-async def _batches(ids: AsyncGenerator[str, None]) -> AsyncGenerator[list[str], None]:
-    batch: list[str] = []
-    async for job_id in ids:
-        batch.append(job_id)
-        if len(batch) == _RECORDS_PER_PIPELINE:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
 async def _read(redis: Redis, job_ids: list[str]) -> list[Job]:
     pipeline = redis.pipeline(transaction=False)
     for job_id in job_ids:
@@ -105,35 +91,15 @@ async def _read(redis: Redis, job_ids: list[str]) -> list[Job]:
 
 
 async def _ids_of_index(redis: Redis, state: JobState) -> AsyncGenerator[str, None]:
-    """Newest first over all partitions: a merge of their indexes, each read in pages."""
-    streams = [_members_of_index(redis, f"{VERSION}:{partition_tag(number)}:{state}") for number in ALL_PARTITIONS]
-    heads: list[tuple[float, int, str]] = []
-
-    async def advance(number: int) -> None:
-        if head := await anext(streams[number], None):
-            member, score = head
-            heapq.heappush(heads, (-score, number, member))
-
-    for number in ALL_PARTITIONS:
-        await advance(number)
-    while heads:
-        _, number, member = heapq.heappop(heads)
-        yield split_member(member)[1]
-        await advance(number)
-
-
-async def _members_of_index(redis: Redis, key: str) -> AsyncGenerator[tuple[str, float], None]:
-    start = 0
-    client: Any = redis
-    while page := await client.zrevrange(key, start, start + _MEMBERS_PER_PAGE - 1, withscores=True):
-        for member, score in page:
-            yield member, score
-        start += len(page)
+    keys = [f"{VERSION}:{partition_tag(number)}:{state}" for number in ALL_PARTITIONS]
+    async with aclosing(walk_by_score(redis, keys, is_newest_first=True)) as walk:
+        async for member, _ in walk:
+            yield split_member(member)[1]
 
 
 async def _ids_of_timetables(redis: Redis) -> AsyncGenerator[str, None]:
     for number in ALL_PARTITIONS:
-        async for member, _ in redis.zscan_iter(timetable_key(number), count=_MEMBERS_PER_PAGE):
+        async for member, _ in redis.zscan_iter(timetable_key(number), count=MEMBERS_PER_PAGE):
             lane, id_ = split_member(member)
             if lane is not Lane.CALLBACK:
                 yield id_
