@@ -18,13 +18,14 @@ from worker.attempt.stopping import Stop
 from worker.callbacks.client import receiver_client
 from worker.callbacks.guard import ReceiverRules
 from worker.callbacks.keyring import SharedKeyring
-from worker.callbacks.pinging import Pinger
+from worker.callbacks.pinging import OwnersKeyring, Pinger
 from worker.callbacks.rotation import Rotations
 from worker.callbacks.sender import CallbackSender
 from worker.callbacks.signature import SigningKey, decode_secrets
 from worker.clock import Clock, SystemClock
 from worker.delivery.assembly import DeliveryRules, build_delivery, order_look_ms
 from worker.delivery.delivery import Delivery
+from worker.domain.callback_secret import SecretOwner
 from worker.domain.durations import duration_ms
 from worker.errors import SettingsError
 from worker.http import HttpClient
@@ -306,16 +307,19 @@ def _delivery(settings: Settings, producer: ProducerServices, http: HttpClient, 
     return build_delivery(producer.redis, sender, rules, clock=producer.clock, progress=progress)
 
 
-def _callback_sender(settings: Settings, producer: ProducerServices, http: HttpClient) -> CallbackSender:
-    keyring = SharedKeyring(producer.rotations.secrets, default=callback_keys(settings), clock=producer.clock)
+def _callback_sender(
+    settings: Settings, producer: ProducerServices, http: HttpClient, owner: SecretOwner | None = None
+) -> CallbackSender:
+    shared = SharedKeyring(producer.rotations.secrets, default=callback_keys(settings), clock=producer.clock)
+    keyring = OwnersKeyring(shared, owner) if owner else shared
     timeout_ms = duration_ms(settings.callback_timeout)
     return CallbackSender(http, keyring=keyring, timeout_ms=timeout_ms, clock=producer.clock)
 
 
-def build_pinger(producer: ProducerServices) -> Pinger:
-    """Sends pings as a worker of the same settings sends callbacks."""
+def build_pinger(producer: ProducerServices, owner: SecretOwner | None = None) -> Pinger:
+    """Sends pings as a worker of the same settings sends callbacks, signed with this owner's keys if one is given."""
     http, rules = _callback_http(producer.settings), receiver_rules(producer.settings)
-    return Pinger(http, _callback_sender(producer.settings, producer, http), rules, producer.clock)
+    return Pinger(http, _callback_sender(producer.settings, producer, http, owner), rules, producer.clock)
 
 
 def _ticker(settings: Settings, producer: ProducerServices, progress: Progress) -> Ticker:

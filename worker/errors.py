@@ -9,6 +9,7 @@
         JobNotFoundError         no such job, or its record has expired
         CallbackNotFoundError    no such callback, or it is no longer on record
         ReceiverDisabledError    nothing is sent to this receiver until it is enabled
+        UnknownSecretError       no secret of this name, and no host with keys of its own
         WaitTimeoutError         the job is not finished yet; it goes on all the same
         SettingsError            a variable is missing or wrong
 
@@ -112,6 +113,13 @@ class ReceiverDisabledError(AxnError):
     def __init__(self, host: str, disabled_by: str) -> None:
         self.host = host
         super().__init__(f"receiver {host} is disabled (by {disabled_by}); run `axn callbacks enable {host}` first")
+
+
+class UnknownSecretError(AxnError):
+    """Nothing signs under this name."""
+
+    def __init__(self) -> None:
+        super().__init__("neither a named secret nor a host with keys of its own; see `axn callbacks secrets`")
 
 
 class WaitTimeoutError(AxnError):

@@ -21,13 +21,14 @@ from worker.callback_desk import (
     TellReplays,
 )
 from worker.callbacks.pinging import Ping
+from worker.callbacks.receivers import receiver_of
 from worker.callbacks.rotation import Rotation
 from worker.callbacks.signature import SigningKey
 from worker.domain.any_request import AnyRequest
 from worker.domain.callback_secret import SecretOwner
 from worker.domain.durability import Durability, parse_durability
 from worker.domain.job import Job, JobKind, Lane
-from worker.errors import SettingsError
+from worker.errors import SettingsError, UnknownSecretError
 from worker.intake.intake import Submitted
 from worker.ledger import listing
 from worker.ledger.audit import AuditLine
@@ -292,21 +293,34 @@ def enable_receiver(host: str, *, by: str, tell: Tell = lambda _looked_at: None)
     return _at_callback_desk(lambda desk: desk.enable(host, by, tell))
 
 
-def ping_receiver(url: str) -> Ping:
+def ping_receiver(url: str, secret_of: str = "") -> Ping:
     """Send one signed event of type `ping`: see `worker.callbacks.pinging`.
 
+    Args:
+        url: of the receiver.
+        secret_of: a named secret, or a host with keys of its own, that signs; empty: whatever signs its callbacks.
+
     Raises:
-        SettingsError: the callback secret is malformed.
+        UnknownSecretError: there is no such secret.
+        SettingsError: AXN_CALLBACK_SECRET is malformed.
     """
-    return _run(_ping(url))
+    return _run(_asking(_producer.get().services, _ping(url, secret_of)))
 
 
-async def _ping(url: str) -> Ping:
-    pinger = build_pinger(_producer.get().services)
+async def _ping(url: str, secret_of: str) -> Ping:
+    services = _producer.get().services
+    pinger = build_pinger(services, await _owner_of(services, secret_of) if secret_of else None)
     try:
         return await pinger.ping(url)
     finally:
         await pinger.aclose()
+
+
+async def _owner_of(services: ProducerServices, text: str) -> SecretOwner:
+    for owner in (SecretOwner(text, is_host=False), SecretOwner(receiver_of(f"https://{text}/"), is_host=True)):
+        if (await services.rotations.secrets.read(owner)).version:
+            return owner
+    raise UnknownSecretError
 
 
 def check_mapping(given: object, kind: JobKind = JobKind.BIND) -> AnyRequest:

@@ -10,8 +10,10 @@ from standardwebhooks.webhooks import Webhook
 
 from tests.provider.loopback import Responder, always, answer, serving
 from worker.callbacks.guard import ReceiverRules, guarded_socket_factory
+from worker.callbacks.keyring import FixedKeyring
 from worker.callbacks.pinging import Pinger
 from worker.callbacks.sender import CallbackSender
+from worker.callbacks.signature import HmacKey
 from worker.clock import SystemClock
 from worker.http import HttpClient
 
@@ -25,7 +27,9 @@ async def pinger(rules: ReceiverRules = LOOPBACK) -> AsyncIterator[Pinger]:
         max_connections=1, max_answer_bytes=100, connect_timeout_ms=500, socket_factory=guarded_socket_factory(rules)
     )
     clock = SystemClock()
-    made = Pinger(http, CallbackSender(http, keys=(KEY,), timeout_ms=500, clock=clock), rules, clock)
+    made = Pinger(
+        http, CallbackSender(http, keyring=FixedKeyring((HmacKey(KEY),)), timeout_ms=500, clock=clock), rules, clock
+    )
     yield made
     await made.aclose()
 

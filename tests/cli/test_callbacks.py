@@ -309,6 +309,22 @@ def test_a_ping_is_signed_and_its_answer_decides_the_exit_status(
     )
 
 
+def test_a_ping_is_signed_with_the_keys_that_are_named(
+    axn: Axn, ledger: "redis.Redis", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("ALLOW_HTTP", "1"), ("ALLOW_NETS", "127.0.0.0/8"), ("PORTS", ""), ("SECRET", OTHER_SECRET)):
+        monkeypatch.setenv(f"AXN_CALLBACK_{name}", value)
+    assert axn("callbacks", "rotate", "--name=orders", f"--secret={SECRET}").status == 0
+    assert axn("callbacks", "rotate", HOST, f"--secret={SECRET}").status == 0
+    with receiving(SECRET) as url:
+        statuses = [
+            axn("callbacks", "test", url, *of).status for of in ((), ("--secret-of=orders",), ("--secret-of", HOST))
+        ]
+    assert statuses == [1, 0, 0]
+    unknown = axn("callbacks", "test", url, "--secret-of=other.example")
+    assert (unknown.status, unknown.err.startswith("axn: --secret-of: neither a named secret nor")) == (2, True)
+
+
 def test_without_a_secret_nothing_is_sent(axn: Axn, ledger: "redis.Redis", monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AXN_CALLBACK_ALLOW_NETS", "127.0.0.0/8")
     ended = axn("callbacks", "test", "https://127.0.0.1/axn")

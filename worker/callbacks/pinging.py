@@ -1,12 +1,16 @@
 """One signed `ping`, sent as any callback is, that says in words what went wrong."""
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from worker.callbacks.events import ping_body
 from worker.callbacks.guard import ReceiverRules
+from worker.callbacks.keyring import Keyring
 from worker.callbacks.sender import CallbackSender
+from worker.callbacks.signature import SigningKey
 from worker.clock import Clock
+from worker.domain.callback_secret import SecretOwner
 from worker.http import HttpClient
 
 _MEANINGS = {
@@ -59,6 +63,20 @@ class Ping:
     def is_delivered(self) -> bool:
         """2xx, and nothing else."""
         return not self.error
+
+
+@dataclass(frozen=True, slots=True)
+class OwnersKeyring:
+    """The keys of one owner, whichever receiver is called."""
+
+    keyring: Keyring
+    owner: SecretOwner
+
+    async def keys_for(self, _receiver: str, _secret_name: str) -> Sequence[SigningKey]:
+        """See `Keyring`."""
+        if self.owner.is_host:
+            return await self.keyring.keys_for(self.owner.name, "")
+        return await self.keyring.keys_for("", self.owner.name)
 
 
 class Pinger:

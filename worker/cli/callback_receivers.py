@@ -10,7 +10,7 @@ from worker.callback_desk import Enabled
 from worker.cli.callbacks import host_given
 from worker.cli.output import Exit, complain, print_json, progress, readable_time, refuse, whoever_this_is
 from worker.domain.callback_url import check_callback_url
-from worker.errors import LedgerUnavailableError
+from worker.errors import LedgerUnavailableError, UnknownSecretError
 
 _Host = Annotated[str, typer.Argument(metavar="HOST", help="The receiver's host, or a URL of it.")]
 _By = Annotated[str, typer.Option(help="Who says so, for the audit; default: user@host.")]
@@ -72,7 +72,12 @@ def _tell_enabled(enabled: Enabled) -> None:
 
 
 def ping(
-    url: Annotated[str, typer.Argument(metavar="URL", help="A callback URL.")], *, as_json: _AsJson = False
+    url: Annotated[str, typer.Argument(metavar="URL", help="A callback URL.")],
+    *,
+    secret_of: Annotated[
+        str, typer.Option(metavar="HOST|NAME", help="Sign with the keys of this host, or with this named secret.")
+    ] = "",
+    as_json: _AsJson = False,
 ) -> None:
     """Send one signed event of type `ping`, as a worker with these settings sends callbacks.
 
@@ -84,7 +89,13 @@ def ping(
         check_callback_url(url)
     except ValueError as wrong:
         refuse(f"URL: {wrong}", as_json=as_json)
-    sent = producers.ping_receiver(url)
+    try:
+        sent = producers.ping_receiver(url, secret_of)
+    except UnknownSecretError as unknown:
+        refuse(f"--secret-of: {unknown}", as_json=as_json)
+    except LedgerUnavailableError as away:
+        complain(str(away), as_json=as_json)
+        raise typer.Exit(Exit.FAILED) from None
     if as_json:
         print_json(dataclasses.asdict(sent))
     else:
