@@ -13,6 +13,7 @@ from worker.callbacks.results import TryResult
 from worker.domain.job import Lane
 from worker.ledger.callbacks import CallbackLedger
 from worker.ledger.keys import ALL_PARTITIONS, callback_key, job_keys, receiver_key, receiver_line_key, timetable_key
+from worker.ledger.receivers import ReceiverLedger, ReceiverState, Told
 
 from .support import (
     PLACES,
@@ -377,3 +378,31 @@ async def test_redis_going_away_in_the_midst_leaves_no_slot_taken(redis: Redis) 
     ledger.claim = claim
     await deliver(delivery, *ids)
     assert sorted(sender.sent) == sorted(ids)
+
+
+async def test_a_process_works_a_line_off_as_its_own_tries_end(redis: Redis) -> None:
+    delivery = delivery_of(redis, sender := SlowSender(), in_flight=40)
+    ids = await many(redis, 30)
+    await delivery.deliver(ids)
+    sender.may_answer.set()
+    await settled(delivery)
+    assert sorted(sender.sent) == sorted(ids)
+    assert sender.most_waiting == PLACES.most_places
+
+
+async def test_who_still_has_tries_under_way_gets_no_probe(redis: Redis) -> None:
+    one, other = (ReceiverLedger(redis, PLACES, process=name) for name in ("one", "other"))
+    await put(redis, receiver_key("dead.example"), tripped=1, open_until=1)
+    busy = await one.visit("dead.example", Told(), wanted=4, in_use=3, share=0.5)
+    assert (busy.state, busy.places) == (ReceiverState.BLOCKED, 3)
+    idle = await other.visit("dead.example", Told(), wanted=4, in_use=0, share=0.5)
+    assert (idle.state, idle.places) == (ReceiverState.PROBE, 1)
+
+
+async def test_a_visit_that_is_resent_counts_its_tries_once(redis: Redis) -> None:
+    ledger = ReceiverLedger(redis, PLACES, process="one")
+    for _ in range(3):
+        ledger._visits = 0
+        await ledger.visit("dead.example", Told(failed=3, streak=3), wanted=4, in_use=3, share=0.5)
+    circuit = await circuit_of(redis, "dead.example")
+    assert (circuit["streak"], circuit.get("tripped")) == ("3", None)
