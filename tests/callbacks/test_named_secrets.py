@@ -117,7 +117,7 @@ async def test_every_callback_of_a_job_carries_its_secrets_name(redis: Redis) ->
 async def test_a_callback_is_signed_with_its_requests_secret_else_its_receivers(redis: Redis, orders: Rotation) -> None:
     default = HmacKey(bytes(24))
     shop = await Rotations(CallbackSecrets(redis)).rotate(host_owner("127.0.0.1"), grace_ms=0)
-    rules = ReceiverRules(allow_http=True, allow_nets=[ip_network("127.0.0.0/8")])
+    rules = ReceiverRules(allow_http=True, allow_nets=[ip_network("127.0.0.0/8")], ports=())
     http = HttpClient(
         max_connections=2,
         max_answer_bytes=1_000,

@@ -71,7 +71,7 @@ async def test_what_a_receiver_answers_is_told_in_words(respond: Responder, stat
         (ReceiverRules(), "http://shop.example/", "not_allowed", "AXN_CALLBACK_ALLOW_HTTP"),
         (ReceiverRules(), "https://shop.example:22/", "not_allowed", "AXN_CALLBACK_PORTS"),
         (ReceiverRules(), "https://100.100.100.200/", "not_allowed", "private or special network"),
-        (ReceiverRules(), "https://localhost/", "denied", "AXN_CALLBACK_ALLOW_NETS"),
+        (ReceiverRules(), "https://localhost/", "not_allowed", "AXN_CALLBACK_ALLOW_NETS"),
         (LOOPBACK, "http://127.0.0.1:1/", "connect.refused", "nothing listens"),
     ],
 )
