@@ -151,7 +151,7 @@ class Delivery:
         others, shut = [], []
         entries = {host: self._gates.refusal(host) for host in {head.host for head in heads if head.url}}
         for head in heads:
-            entry = entries.get(head.host) if head.url and not head.order_key else None
+            entry = entries.get(head.host) if head.url else None
             if entry is None or entry.state is ReceiverState.DISABLED:
                 others.append(head)
             else:
