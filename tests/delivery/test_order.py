@@ -182,16 +182,20 @@ class OrderMachine(RuleBasedStateMachine):
         self.new_worker()
 
     def teardown(self) -> None:
-        self.drain()
-        self.run(self.delivery.drain(0))
-        self.run(self.redis.aclose())
-        self.runner.close()
+        try:
+            if self.delivery is not None:
+                self.drain()
+        finally:
+            if self.delivery is not None:
+                self.run(self.delivery.drain(0))
+            self.run(self.redis.aclose())
+            self.runner.close()
 
     def new_worker(self) -> None:
         async def made() -> Any:
             return delivery_of(self.redis, self.sender, in_flight=20)
 
-        if self.jobs:
+        if self.delivery is not None:
             self.run(self.delivery.drain(0))
         self.delivery = self.run(made())
         MADE.clear()

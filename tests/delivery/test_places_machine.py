@@ -41,6 +41,7 @@ class PlacesMachine(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.redis: Any = connect(self.url, timeout_ms=2000)
         self.named = 0
+        self.processes: list[Process] = []
 
     def run(self, awaitable: Awaitable[Any]) -> Any:
         async def awaited() -> Any:
@@ -54,9 +55,12 @@ class PlacesMachine(RuleBasedStateMachine):
         self.processes = [self.new_process() for _ in range(3)]
 
     def teardown(self) -> None:
-        self.recover()
-        self.run(self.redis.aclose())
-        self.runner.close()
+        try:
+            if self.processes:
+                self.recover()
+        finally:
+            self.run(self.redis.aclose())
+            self.runner.close()
 
     def new_process(self) -> Process:
         self.named += 1
@@ -107,11 +111,11 @@ class PlacesMachine(RuleBasedStateMachine):
 
     @invariant()
     def never_more_tries_than_places(self) -> None:
-        assert sum(process.in_use for process in getattr(self, "processes", [])) <= MOST
+        assert sum(process.in_use for process in self.processes) <= MOST
 
     @invariant()
     def never_two_probes(self) -> None:
-        probing = [one for one in getattr(self, "processes", []) if one.state is ReceiverState.PROBE and one.in_use]
+        probing = [one for one in self.processes if one.state is ReceiverState.PROBE and one.in_use]
         assert sum(one.in_use for one in probing) <= 1
 
     def recover(self) -> None:
