@@ -128,6 +128,19 @@ async def test_one_that_a_person_brings_back_waits_for_nobody(redis: Redis) -> N
     assert sender.sent[-1] == dead
 
 
+async def test_one_that_is_too_late_before_its_turn_comes_is_given_up_and_holds_up_nobody(redis: Redis) -> None:
+    sender = FakeSender(error="http.500")
+    delivery = delivery_of(redis, sender)
+    first, second, third = await three(redis)
+    await put(redis, callback_key(second), give_up_at=1)
+    await deliver(delivery, first, LINE)
+    assert (await callback_record_of(redis, second))["last_error"] == "too_old"
+    sender.error = ""
+    await put(redis, callback_key(first), next_at=1)
+    await deliver(delivery, first)
+    assert sender.sent == [first, first, third]
+
+
 class DyingSender(FakeSender):
     """Posts, and may die right afterwards."""
 
@@ -169,16 +182,20 @@ class OrderMachine(RuleBasedStateMachine):
         self.new_worker()
 
     def teardown(self) -> None:
-        self.drain()
-        self.run(self.delivery.drain(0))
-        self.run(self.redis.aclose())
-        self.runner.close()
+        try:
+            if self.delivery is not None:
+                self.drain()
+        finally:
+            if self.delivery is not None:
+                self.run(self.delivery.drain(0))
+            self.run(self.redis.aclose())
+            self.runner.close()
 
     def new_worker(self) -> None:
         async def made() -> Any:
             return delivery_of(self.redis, self.sender, in_flight=20)
 
-        if self.jobs:
+        if self.delivery is not None:
             self.run(self.delivery.drain(0))
         self.delivery = self.run(made())
         MADE.clear()

@@ -151,7 +151,7 @@ class Delivery:
         others, shut = [], []
         entries = {host: self._gates.refusal(host) for host in {head.host for head in heads if head.url}}
         for head in heads:
-            entry = entries.get(head.host) if head.url and not head.order_key else None
+            entry = entries.get(head.host) if head.url else None
             if entry is None or entry.state is ReceiverState.DISABLED:
                 others.append(head)
             else:
@@ -285,7 +285,8 @@ class Delivery:
         for head in await self._heads(webhook_ids):
             look = await self._place(CallbackHead(head.webhook_id, head.url, host, head.order_key))
             if look == "turn":
-                await self._ledger.let_wait([head.webhook_id], host, look_ms=None)
+                for late in await self._ledger.let_wait([head.webhook_id], host, look_ms=None):
+                    await self._bury(late, host)
                 await self._look_for_turns([head])
             elif look != "placed":
                 return  # it still stands in the line

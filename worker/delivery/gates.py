@@ -168,13 +168,15 @@ class Gates:
 
     async def aclose(self) -> None:
         """Give back all that was borrowed."""
-        for host, gate in list(self._gates.items()):
-            if gate.keeper is not None:
-                gate.keeper.cancel()
-                await asyncio.gather(gate.keeper, return_exceptions=True)
-            if gate.places:
-                gate.peak = gate.in_use
-                await self._tell(host, gate)
+        await asyncio.gather(*(self._give_back(host, gate) for host, gate in list(self._gates.items())))
+
+    async def _give_back(self, host: str, gate: Gate) -> None:
+        if gate.keeper is not None:
+            gate.keeper.cancel()
+            await asyncio.gather(gate.keeper, return_exceptions=True)
+        if gate.places:
+            gate.peak = gate.in_use
+            await self._tell(host, gate)
 
     def _gate(self, host: str) -> Gate:
         return self._gates.setdefault(host, Gate())

@@ -22,6 +22,7 @@ else
   for place, status in pairs({[3] = 'leased', [4] = 'early'}) do
     local look = tonumber(found[place] or '0')
     if look > now then
+      redis.call('ZREM', KEYS[3], ARGV[1])
       redis.call('ZADD', KEYS[2], string.format('%.0f', look), ARGV[1])
       return status
     end
