@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import pytest
 import redis as redis_sync
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from tests.pace.model import Call, Circuit, Reply, Rules, State, World, acquire
@@ -53,6 +53,16 @@ STEPS = st.lists(
     ),
     max_size=25,
 )
+
+
+WISH = {
+    "lane": 0, "wanted": 1, "longest_wait": 0, "ok": 0, "throttled": 0, "is_stale": False, "pause_us": 0,
+    "gives_back": False, "is_retry": False, "unwell": 0, "circuit_probe": 0,
+}  # fmt: skip
+IDLE_BETWEEN_CUTS = [
+    (0, WISH, "fine"), (1_000_000, {**WISH, "ok": 10, "throttled": 1}, "fine"),
+    (1_000_000, {**WISH, "throttled": 1}, "fine"),
+]  # fmt: skip
 
 
 class Fleet:
@@ -128,6 +138,7 @@ def befall(client: Any, mishap: str, rules: Rules) -> Rules:
 
 
 @settings(max_examples=120, deadline=None, phases=UNSHRUNK)
+@example(limit=5_000, steps=IDLE_BETWEEN_CUTS)
 @given(limit=LIMITS, steps=STEPS)
 def test_the_script_answers_as_its_model(client: Any, limit: float, steps: list[Any]) -> None:
     client.delete(*KEYS)
@@ -235,6 +246,16 @@ def test_a_hundred_throttled_answers_of_one_overload_are_one_cut() -> None:
     hundred, _ = cut_once(Rules(1_000), 100)
     assert hundred.state.epoch == one.state.epoch
     assert hundred.state.cut == one.state.cut < Rules(1_000).ceiling
+
+
+def test_the_time_between_two_cuts_is_the_clocks_though_nothing_was_wanted_meanwhile() -> None:
+    rules, world, now, fleet = Rules(5_000), World(), float(START_US), Fleet()
+    epochs = []
+    for elapsed_us, wish, _ in IDLE_BETWEEN_CUTS:
+        now += elapsed_us
+        world, fleet.last = acquire(world, rules, fleet.call(wish), now)
+        epochs.append(fleet.last.epoch)
+    assert [epoch - epochs[0] for epoch in epochs] == [0, 1, 2]
 
 
 def test_after_the_cut_the_rate_comes_back_by_itself() -> None:
