@@ -59,6 +59,27 @@ async def test_a_slot_comes_back_when_there_is_no_permit(redis: Redis, lane: Lan
     assert in_flight.in_flight == 0
 
 
+class HeldClock(SystemClock):
+    """Lets nobody wake up."""
+
+    async def sleep_ms(self, delay_ms: float) -> None:
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("lane", LANES)
+async def test_a_slot_comes_back_from_who_gives_up_while_his_place_is_ahead(redis: Redis, lane: Lane) -> None:
+    in_flight = slots()
+    pace = pace_of(redis, in_flight=in_flight, clock=HeldClock(), per_second=200)
+    asking = [asyncio.create_task(pace.permit(lane, patience_ms=60_000)) for _ in range(4)]
+    await asyncio.wait(asking, timeout=0.1)
+    assert in_flight.in_flight >= 1
+    for task in asking:
+        task.cancel()
+    ends = await asyncio.gather(*asking, return_exceptions=True)
+    assert in_flight.in_flight == sum(isinstance(end, Permit) for end in ends)
+    await pace.aclose()
+
+
 async def test_a_checkout_finds_a_slot_beside_a_batch_that_takes_all_it_can(redis: Redis) -> None:
     in_flight = slots(5)
     pace = pace_of(redis, in_flight=in_flight)
