@@ -1,5 +1,7 @@
 """What the operator orders is in force with the very next wish of any worker."""
 
+import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -44,17 +46,33 @@ async def test_an_ordered_rate_replaces_the_settings(redis: Redis, ordered: floa
     assert float(await client.hget(SCHEDULE, "rate")) == pytest.approx(100 / 1.05)
 
 
-async def test_who_waits_is_told_now_and_then(redis: Redis) -> None:
+@pytest.mark.parametrize("lane", LANES)
+async def test_who_waits_is_told_now_and_then(redis: Redis, lane: Lane) -> None:
     client: Any = redis
-    pace = pace_of(redis)
-    await pace.permit(Lane.BATCH, patience_ms=1_000)
-    await pace.permit(Lane.CHECKOUT, patience_ms=1_000)
-    told = await client.hgetall(WAITING)
-    assert sorted(field.rpartition(":")[2] for field in told) == ["batch", "checkout"]
-    for value in told.values():
-        count, at_ms = value.split(":")
-        assert count == "1"
-        assert abs(int(at_ms) - await now_ms(redis)) < 5_000
+    pace = pace_of(redis, per_second=20)
+    end = time.monotonic() + 5
+    waiting = [asyncio.create_task(pace.permit(lane, patience_ms=60_000)) for _ in range(30)]
+    while True:
+        told = await client.hgetall(WAITING)
+        counts = [value.split(":") for field, value in told.items() if field.endswith(f":{lane.value}")]
+        if counts and 10 <= int(counts[0][0]) < 30:
+            break
+        assert time.monotonic() < end, told
+        await asyncio.sleep(0.01)
+        if lane is Lane.CHECKOUT:
+            waiting.append(asyncio.create_task(pace.permit(lane, patience_ms=60_000)))
+            waiting.pop(0).cancel()
+    assert abs(int(counts[0][1]) - await now_ms(redis)) < 5_000
+    await pace.aclose()
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_nobody_waits_who_gets_his_permit_at_once(redis: Redis) -> None:
+    client: Any = redis
+    await pace_of(redis).permit(Lane.CHECKOUT, patience_ms=1_000)
+    assert [value.split(":")[0] for value in (await client.hgetall(WAITING)).values()] == ["0"]
 
 
 async def test_the_desk_and_the_script_mean_the_same(redis: Redis) -> None:

@@ -68,6 +68,7 @@ class LaneQueue:
         self._waiters: deque[_Waiter] = deque()
         self._asking: asyncio.Task[None] | None = None
         self._closed_until_ms = 0.0
+        self._left_waiting = 0
 
     async def permit(self, *, patience_ms: float) -> Permit:
         """A permit, or when to come back."""
@@ -91,8 +92,8 @@ class LaneQueue:
 
     @property
     def waiting(self) -> int:
-        """How many wait for a place."""
-        return len(self._still_waiting())
+        """How many had to wait on when the schedule was last asked."""
+        return self._left_waiting
 
     async def aclose(self) -> None:
         """Ask for nothing any more."""
@@ -132,7 +133,8 @@ class LaneQueue:
         else:
             self._send_away(places, now_ms)
             closed_ms = places.wait_ms
-        if self._still_waiting():
+        self._left_waiting = len(self._still_waiting())
+        if self._left_waiting:
             self._closed_until_ms = now_ms + closed_ms
             await self._clock.sleep_ms(closed_ms)
 
@@ -152,7 +154,7 @@ class LaneQueue:
         for waiter in self._still_waiting():
             if now_ms >= waiter.until_ms:
                 waiter.place.set_result(refused(self._lane, Refusal.IN_FLIGHT, 0, self._random_share()))
-        return self._in_flight.take(self._lane, min(wanted, self.waiting))
+        return self._in_flight.take(self._lane, min(wanted, len(self._still_waiting())))
 
     def _hand_out(self, places: Places, now_ms: float) -> None:
         interval_us = int(places.interval_ms * 1000)

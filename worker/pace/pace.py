@@ -93,11 +93,7 @@ class Pace:
         if lane is not Lane.CHECKOUT:
             # One asks for the whole process: hundreds asking every few milliseconds would only load Redis.
             return await self._queues[lane, is_retry].permit(patience_ms=patience_ms)
-        self._checkouts_waiting += 1
-        try:
-            return await self._permit_for_checkout(patience_ms, is_retry=is_retry)
-        finally:
-            self._checkouts_waiting -= 1
+        return await self._permit_for_checkout(patience_ms, is_retry=is_retry)
 
     async def _permit_for_checkout(self, patience_ms: int, *, is_retry: bool) -> Permit:
         asked_ms = self._clock.monotonic_ms()
@@ -128,7 +124,7 @@ class Pace:
                 return await self._booked(places)
             if places.wait_ms >= left_ms or places.refusal is not Refusal.RATE:
                 return refused(Lane.CHECKOUT, places.refusal, places.wait_ms, self._random_share())
-            await self._clock.sleep_ms(places.wait_ms * (1 + self._random_share() / 2))
+            await self._wait_ms(places.wait_ms * (1 + self._random_share() / 2))
 
     async def _local_place(self, patience_ms: float) -> Permit:
         """A place of this process's own, while Redis is away."""
@@ -140,12 +136,19 @@ class Pace:
 
     async def _booked(self, places: Places) -> Permit:
         try:
-            await self._clock.sleep_ms(places.wait_ms)
+            await self._wait_ms(places.wait_ms)
         except asyncio.CancelledError:
             if not places.probes:
                 self._schedule.give_back(places.end, int(places.interval_ms * 1000))
             raise
         return places.permit(Lane.CHECKOUT)
+
+    async def _wait_ms(self, delay_ms: float) -> None:
+        self._checkouts_waiting += 1
+        try:
+            await self._clock.sleep_ms(delay_ms)
+        finally:
+            self._checkouts_waiting -= 1
 
     def _waiting(self, lane: Lane) -> int:
         if lane is Lane.CHECKOUT:
