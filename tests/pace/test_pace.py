@@ -194,6 +194,17 @@ async def test_permits_for_many_jobs_cost_one_round_trip_per_quantum(redis: Redi
     assert 3 <= taken <= 15, "300 permits are 158 ms: a wish for each quantum of 15 ms, and a few to tell"
 
 
+async def test_a_place_beyond_ones_patience_goes_to_the_next_who_can_wait(redis: Redis) -> None:
+    await started(redis)
+    await redis.hset(KEY, "tat", str((await now_ms(redis) + 600) * 1000))
+    pace = pace_of(redis)
+    hasty, patient = await asyncio.gather(
+        pace.permit(Lane.BATCH, patience_ms=20), pace.permit(Lane.BATCH, patience_ms=10_000)
+    )
+    assert 200 < hasty.come_back_ms <= 600
+    assert patient.come_back_ms == 0
+
+
 async def test_checkout_books_its_place_in_one_call(redis: Redis) -> None:
     await started(redis)
     clock = PatientClock()
