@@ -117,13 +117,14 @@ class Bench:
         self.doubt_probe = DoubtProbe.NONCE
         self.read_lag_ms = READ_LAG_MS
         self.stop = Stop()
+        self.in_flight = InFlight(1_000, SystemClock())
 
     def _pace(self, action: str) -> Pace:
         return Pace(
             self.redis,
             keys=PaceKeys("acc", action, "endpoint"),
             rules=PaceRules(self.per_second, {Lane.CHECKOUT: 50_000, Lane.BATCH: 30_000}),
-            in_flight=InFlight(1_000, SystemClock()),
+            in_flight=self.in_flight,
             clock=self.clock,
         )
 

@@ -187,6 +187,7 @@ async def test_with_too_little_of_the_lease_left_nothing_is_sent(bench: Bench) -
     assert await bench.attempt(job) == "waiting"
     read = await bench.read(job)
     assert (read.code, read.attempts) == ("lease.lost", 0)
+    assert bench.in_flight.in_flight == 0
     assert bench.provider.nonces == []
 
 
@@ -201,6 +202,7 @@ async def test_a_job_whose_attempt_broke_off_comes_back_through_the_timetable(
     (left,) = [job for job, state in zip([broken, sound], states, strict=True) if state is JobState.SUBMITTING]
     assert await look_at(bench.redis, left.job_id) is not None
     assert f"job {left.job_id}: attempt broke off (RuntimeError)" in caplog.text
+    assert bench.in_flight.in_flight == 0
     assert await bench.attempt(left) == "bound"
     assert (await bench.read(left)).attempts == 1
 
