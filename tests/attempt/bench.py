@@ -23,7 +23,7 @@ from worker.ledger.records import Claim, NewJob, Settlement
 from worker.pace.concurrency import InFlight
 from worker.pace.keys import PaceKeys
 from worker.pace.pace import Pace
-from worker.pace.rules import PaceRules
+from worker.pace.rules import PaceRules, RetryBudget
 from worker.progress import Progress
 
 LEASE_MS = 30_000
@@ -118,12 +118,13 @@ class Bench:
         self.read_lag_ms = READ_LAG_MS
         self.stop = Stop()
         self.in_flight = InFlight(1_000, SystemClock())
+        self.retries = RetryBudget()
 
     def _pace(self, action: str) -> Pace:
         return Pace(
             self.redis,
             keys=PaceKeys("acc", action, "endpoint"),
-            rules=PaceRules(self.per_second, {Lane.CHECKOUT: 50_000, Lane.BATCH: 30_000}),
+            rules=PaceRules(self.per_second, {Lane.CHECKOUT: 50_000, Lane.BATCH: 30_000}, retries=self.retries),
             in_flight=self.in_flight,
             clock=self.clock,
         )

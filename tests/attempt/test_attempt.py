@@ -11,6 +11,7 @@ from worker.domain.job import JobState, Lane, OnDoubt
 from worker.domain.outcome import Outcome, Verdict
 from worker.ledger.keys import job_keys, webhook_id_of
 from worker.ledger.records import Claim, Settlement
+from worker.pace.rules import RetryBudget
 
 from .bench import AMBIGUOUS, DONE, NONCE_USED, THROTTLED, URL, WRONG, Bench, FakeCourier, FakeProvider, LeapingClock
 
@@ -179,6 +180,27 @@ async def test_a_busy_pace_gives_the_number_back_and_the_job_waits(bench: Bench)
     assert (read.code, read.attempts) == ("pace.busy", 0)
     assert read.next_at > await now_ms(bench.redis) + 5_000
     assert bench.provider.nonces == []
+
+
+@pytest.mark.parametrize("failure", [Outcome(Verdict.NOT_PROCESSED, "isp.VENDOR_UNAVAILABLE"), AMBIGUOUS])
+async def test_a_job_that_failed_before_costs_the_retry_budget_and_others_do_not(
+    bench: Bench, failure: Outcome
+) -> None:
+    bench.retries = RetryBudget(per_second=0.001, share=0)
+    bench.provider = FakeProvider(failure, DONE)
+    tried, fresh = await bench.opened(key="a"), await bench.opened(key="b")
+    assert await bench.attempt(tried) == "waiting"
+    assert await bench.attempt(tried) == "waiting"
+    assert (await bench.read(tried)).code == "retry.budget"
+    assert await bench.attempt(fresh) == "bound"
+
+
+async def test_a_throttled_job_costs_no_retry_budget(bench: Bench) -> None:
+    bench.retries = RetryBudget(per_second=0.001, share=0)
+    bench.provider = FakeProvider(THROTTLED, DONE)
+    job = await bench.opened()
+    assert await bench.attempt(job) == "waiting"
+    assert await bench.attempt(job) == "bound"
 
 
 async def test_with_too_little_of_the_lease_left_nothing_is_sent(bench: Bench) -> None:
