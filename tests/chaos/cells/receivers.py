@@ -64,6 +64,18 @@ async def plain_refusals(bench: Bench) -> None:
         await _bring_back(at_work, gone)
 
 
+async def a_few_of_each_kind(at_work: CallbackBench) -> None:
+    """All orders from now on have callbacks, to receivers that are good, bad at first, or lead to a denied address."""
+    add = at_work.sinks.add
+    sinks = [
+        await add(),
+        await add(_every_third(_then_reset(answer()))),
+        await add(_at_first(lambda: plain(404))),
+        await _leading_to(at_work, 307),
+    ]
+    at_work.bench.book.callback_urls = [sink.url for sink in sinks]
+
+
 def _at_first(bad: Callable[[], Answer]) -> Behaviour:
     """A bad answer to the first try of each callback."""
     return lambda call: bad() if call.try_number == 1 else plain(200)
@@ -205,7 +217,7 @@ async def answers_lost(bench: Bench) -> None:
 
 def _every_third(respond: Responder) -> Behaviour:
     lost = Answer(200, respond)
-    return lambda call: lost if call.number % 3 == 0 else plain(200)
+    return lambda call: lost if call.number % 3 == 0 and call.try_number == 1 else plain(200)
 
 
 def _then_reset(data: bytes) -> Responder:
