@@ -25,7 +25,7 @@ CLOCK_SLACK_MS = 1_500
 #: Workers believe the keys they know for so long.
 KEYS_HEEDED_WITHIN_MS = 5_000
 #: From signing until the receiver has read the request. One that was signed for an earlier try is older.
-SIGNED_WITHIN_MS = 3_000
+SIGNED_WITHIN_MS = 4_000
 _TRY_SLACK_MS = 50
 _SUCCESS = range(200, 300)
 
@@ -153,7 +153,7 @@ class CallbackEvidence:
     schedule_ms: Sequence[int] = ()
     silences: Sequence[Silence] = ()
     denied: Mapping[str, int] = field(default_factory=dict)
-    bystanders_within_ms: int = 1_000
+    bystanders_within_ms: int = 1_500
     most_at_a_time: Mapping[str, int] = field(default_factory=dict)
     allowed_at_a_time: int = 8
 

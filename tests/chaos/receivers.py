@@ -205,8 +205,8 @@ class Sinks:
                         break
                 finally:
                     sink.in_hand -= 1
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError, ValueError):
-            pass  # a caller that went away, or whose request is none
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError, ValueError, RuntimeError):
+            pass  # a caller that went away (uvloop: RuntimeError), or whose request is none
         finally:
             writer.close()
             with contextlib.suppress(OSError):
