@@ -66,15 +66,16 @@ async def leading_astray(bench: Bench) -> None:
         orders.append(at_work.order(f"http://127.1.9.9:{other_port}/"))
 
         async def rebind() -> None:
+            refusing = asyncio.create_task(_must_be_refused(at_work, [url.format(port) for url in _REFUSED_AT_ONCE]))
             await asyncio.sleep(_REBINDS_AFTER_S)
             _tell_names(bench, {**names, rebinding.host: [_DENIED]})
+            await refusing
 
         orders = at_work.mixed(
             orders,
             at_work.orders(share_of(bench), bystander),
             at_work.orders(9, rebinding, mixed, *redirecting),
         )
-        await _must_be_refused(at_work, [url.format(port) for url in _REFUSED_AT_ONCE])
         await bench.run("names, literals and redirects to denied addresses", rebind, orders=orders, over_s=3.0)
         await at_work.settled()
         at_work.need(sinks.calls_of(rebinding.host), "the name that rebinds was never called before it did")
@@ -155,9 +156,9 @@ async def _into_a_world(bench: Bench, names: Mapping[str, Sequence[str]], **env:
     lanes_of = {"checkout": "checkout", "batch": "batch,renewal,callback"}
     await asyncio.gather(*(system.retire_worker(name) for name in lanes_of))
     world = {"CHAOS_NAMES": str(system.folder / "names.json"), "AXN_CALLBACK_ALLOW_NETS": ALLOWED_NET, **env}
-    for name, lanes in lanes_of.items():
-        strange = [sys.executable, "-m", "tests.chaos.strange_worker", "worker", "--lanes", lanes]
-        await system.start_worker(name, lanes, command=[*strange, "--log-level", "warning"], **world)
+    strange = [sys.executable, "-m", "tests.chaos.strange_worker", "worker", "--log-level", "warning", "--lanes"]
+    starts = (system.start_worker(name, lanes, command=[*strange, lanes], **world) for name, lanes in lanes_of.items())
+    await asyncio.gather(*starts)
 
 
 def _tell_names(bench: Bench, names: Mapping[str, Sequence[str]]) -> None:
