@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from ssl import SSLContext
 from types import TracebackType
@@ -188,6 +188,14 @@ class Sinks:
     def calls_of(self, host: str) -> list[Arrival]:
         """What came to this receiver."""
         return [one for one in self.arrivals if one.host == host]
+
+    def repeats(self) -> Iterator[tuple[Arrival, Arrival]]:
+        """Each try of a callback with the one after it."""
+        latest: dict[str, Arrival] = {}
+        for one in self.arrivals:
+            if before := latest.get(one.webhook_id):
+                yield before, one
+            latest[one.webhook_id] = one
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
