@@ -1,4 +1,4 @@
-"""Named boundaries between the steps of a submission, an attempt and a tick, for the tests that kill a process there.
+"""Named boundaries between the steps of a submission, an attempt, a callback and a tick, for tests that kill there.
 
 Outside those tests `reached` is an empty function. With AXN_ENVIRONMENT=chaos two variables switch it on, read once at
 import, so that no production process can be made to end by them alone:
@@ -32,6 +32,7 @@ STEPS = (
     "attempt.answered",  # the provider's answer is known here alone
     "attempt.settled",  # the ledger has the outcome and the callback it owes
     "attempt.done",  # all jobs of the message are dealt with, the message is not acknowledged
+    "callback.answered",  # the receiver's answer to a try is known here alone
     "tick.taken",  # due entries are pushed forward, nothing is published
     "tick.published",  # all messages are out
 )

@@ -60,7 +60,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class CellResult:
-    """What came of a cell. `violations` are all of them; `control` turns their meaning round: they must be there."""
+    """What came of a cell: all `violations` (a `control` must have some), and by name what else was measured."""
 
     id: str
     title: str
@@ -71,6 +71,7 @@ class CellResult:
     seconds: float
     folder: str = ""
     control: bool = False
+    figures: dict[str, int] = field(default_factory=dict)
 
     @property
     def is_good(self) -> bool:
@@ -93,11 +94,7 @@ class CellResult:
 
 
 class Bench:
-    """What a cell plays on.
-
-    Attributes:
-        jobs_per_run: how many orders each run submits.
-    """
+    """What a cell plays on. Each run submits `jobs_per_run` orders."""
 
     def __init__(self, cell: Cell, system: ChaosSystem, *, seed: int, jobs: int, tell: Callable[[str], None]) -> None:
         self.cell = cell
@@ -110,6 +107,7 @@ class Bench:
         self.submissions: list[Submission] = []
         self.pauses: list[Pause] = []
         self.violations: list[Violation] = []
+        self.figures: dict[str, int] = {}
 
     async def run(
         self,
@@ -179,6 +177,7 @@ class Bench:
             verdict=found,
             violations=found.violations + self.violations,
             seconds=0.0,
+            figures=self.figures,
         )
 
     def pick(self, low: float, high: float) -> float:
@@ -299,6 +298,7 @@ class Bench:
                 fault_ended_ms=fault_ended_ms,
                 may_end=may_end.get(order.order, ORDINARY_ENDS),
                 may_vanish=history.accepted[order.order][0] in vanished,
+                receiver=order.receiver,
             )
             for order in orders
             if order.order in history.accepted

@@ -21,6 +21,7 @@ class Submission:
         fault_ended_ms: when the last fault of its run had ended, Unix ms.
         may_end: states that are right for it.
         may_vanish: its record was deleted on purpose.
+        receiver: the host that its callback goes to; empty without one.
     """
 
     order: str
@@ -30,6 +31,7 @@ class Submission:
     fault_ended_ms: int = 0
     may_end: frozenset[str] = ORDINARY_ENDS
     may_vanish: bool = False
+    receiver: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class Record:
     accepted_at: int = 0
     finished_at: int = 0
     possible_orphans: int = 0
+    fence: int = 0
+    callback_state: str = ""
 
     @property
     def has_ended(self) -> bool:
@@ -61,6 +65,8 @@ class Record:
             accepted_at=int(found.get("accepted_at") or 0),
             finished_at=int(found.get("finished_at") or 0),
             possible_orphans=int(found.get("possible_orphans") or 0),
+            fence=int(found.get("fence") or 0),
+            callback_state=found.get("callback_state", ""),
         )
 
 

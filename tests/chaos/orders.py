@@ -2,10 +2,11 @@
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 POOL_KEY = "FC123456"
 CHOSEN_POOL_KEY = "FC654321"
@@ -31,6 +32,11 @@ class Order:
     @property
     def on_doubt(self) -> str:
         return str(self.request.get("on_doubt", "hold"))
+
+    @property
+    def receiver(self) -> str:
+        """The host that its callback goes to; empty without one."""
+        return (urlsplit(str(self.request.get("callback_url", ""))).hostname or "").rstrip(".")
 
     def fields(self) -> dict[str, Any]:
         """All fields of the BindRequest."""
@@ -58,6 +64,9 @@ class OrderBook:
 
     Args:
         chosen: the numbers of the pool to choose from; each is given to one order at most.
+
+    Attributes:
+        callback_urls: of the orders, in turn; none without any.
     """
 
     def __init__(self, name: str, rng: random.Random, chosen: Iterator[str]) -> None:
@@ -66,6 +75,7 @@ class OrderBook:
         self._chosen = chosen
         self._made = 0
         self._groups = 0
+        self.callback_urls: Sequence[str] = ()
 
     def make(self, count: int, **fixed: Any) -> list[Order]:
         """So many orders; `fixed` fields are the same for all of them."""
@@ -85,6 +95,8 @@ class OrderBook:
         request: dict[str, Any] = {"phone_no_a": f"138{self._made:08d}", "lane": "checkout"}
         if self._rng.random() < _REBIND_SHARE:
             request["on_doubt"] = "rebind"
+        if self.callback_urls:
+            request["callback_url"] = self.callback_urls[self._made % len(self.callback_urls)]
         if self._rng.random() < _CHOSEN_SHARE and not fixed.get("pool_key"):
             number = next(self._chosen, None)
             if number is not None:

@@ -35,6 +35,8 @@ def print_table(results: Sequence[CellResult], console: Console) -> None:
     for result in results:
         if not result.control:
             _print_violations(result, console)
+        for name, value in result.figures.items():
+            console.print(f"{result.id}: {name} {value}", soft_wrap=True, highlight=False)
         if result.folder:
             console.print(f"{result.id}: histories and logs in {result.folder}", soft_wrap=True)
 
@@ -67,6 +69,7 @@ def _as_dict(result: CellResult) -> dict[str, Any]:
         "p99_recovery_s": result.p99_recovery_s,
         "longest_recovery_s": result.longest_recovery_s,
         "seconds": result.seconds,
+        "figures": result.figures,
         "folder": result.folder,
         "violations": [_shown(violation) for violation in result.violations],
     }

@@ -7,20 +7,23 @@ import pytest
 import uvloop
 
 from tests.chaos.bench import Bench, Cell, CellResult, play
-from tests.chaos.cells import provider, queue_faults, redis_faults, workers
+from tests.chaos.callback_bench import options, receiving
+from tests.chaos.cells import provider, queue_faults, receivers, redis_faults, workers
 from tests.chaos.cells.control import play_control
 from tests.chaos.system import clean_environment
 
 SEED = 11
-CRASH_STEPS = ("attempt.claimed", "attempt.sending+20", "attempt.answered")
+CRASH_STEPS = ("attempt.claimed", "attempt.sending+20", "attempt.answered", "callback.answered")
 _JOBS_PER_RUN = 40
 _CONTROL_JOBS, _CONTROL_KILLS = 60, 2
 
 
 async def processes_die(bench: Bench) -> None:
-    await workers.worker_crashes_in_turn(bench, CRASH_STEPS)
-    await workers.workers_killed(bench, latencies_s=(0.002,), kills=2)
-    await workers.producer_crashes(bench, steps=("producer.filed",))
+    async with receiving(bench) as at_work:
+        await receivers.a_few_of_each_kind(at_work)
+        await workers.worker_crashes_in_turn(bench, CRASH_STEPS)
+        await workers.workers_killed(bench, latencies_s=(0.002,), kills=2)
+        await workers.producer_crashes(bench, steps=("producer.filed",))
 
 
 async def messages_and_answers_vanish(bench: Bench) -> None:
@@ -30,7 +33,13 @@ async def messages_and_answers_vanish(bench: Bench) -> None:
 
 
 SLICE = (
-    Cell("processes die", "at the steps around a request, at any moment, once a job is filed", processes_die, runs=3),
+    Cell(
+        "processes die",
+        "at the steps around a request, at any moment, once a job is filed",
+        processes_die,
+        runs=3,
+        options=options("500ms,1s,2s"),
+    ),
     Cell("messages and answers vanish", "or come twenty times", messages_and_answers_vanish, runs=7),
 )
 

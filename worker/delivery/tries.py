@@ -10,6 +10,7 @@ from worker.clock import Clock
 from worker.delivery.schedule import next_delay_ms
 from worker.ledger.callback_records import CallbackClaim, LoggedTry
 from worker.ledger.callbacks import CallbackLedger
+from worker.steps import reached
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ class Tries:
 
     async def settle(self, claim: CallbackClaim, result: TryResult) -> bool:
         """Write down what the try came to. Returns whether the callback is done with: delivered or given up."""
+        reached("callback.answered", claim.job_id)
         if result.is_delivered:
             return await self._ledger.delivered(claim)
         log = claim.log_with(LoggedTry(self._clock.unix_ms(), result.status, result.ms, result.error, result.answer))
