@@ -18,7 +18,7 @@ _SPOILED = (
         re.compile(r"[+-]?\d+([.,]\d+)?[eE][+-]?\d+", re.ASCII),
         f"is in scientific notation, digits are lost; {_AS_TEXT}",
     ),
-    (re.compile(r"\d+[.,]0+", re.ASCII), f"is written as a decimal number; {_AS_TEXT}"),
+    (re.compile(r"\d+[.,]\d+", re.ASCII), f"is written as a decimal number; {_AS_TEXT}"),
     (
         re.compile(r"(\+|00)?86[- ]?1\d{10}|(\+|00)86.*", re.ASCII),
         "has a country code; write it without +86, a landline with its 0 (0571…)",

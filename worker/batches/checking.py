@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from worker.batches.key_table import KeyTable
-from worker.batches.raw_rows import WHOLE_ROW, Table
+from worker.batches.raw_rows import WHOLE_ROW, Table, one_line
 from worker.batches.row_rules import BadRowError, RowRules
 from worker.batches.rows import Row
 from worker.errors import BatchInputError, FieldFault
@@ -40,7 +40,7 @@ class BadRow:
     @property
     def reason(self) -> str:
         """All faults in one line."""
-        return "; ".join(map(str, self.faults))
+        return one_line("; ".join(map(str, self.faults)))
 
 
 class BadRowsSink(Protocol):
@@ -148,4 +148,4 @@ def _duplicate_of(line: int) -> FieldFault:
 def _reasons_of(row: BadRow) -> list[str]:
     if row.first_line:
         return [f"{WHOLE_ROW}: {_DUPLICATE} of an earlier one"]
-    return [f"{fault.field}: {fault.rule}" for fault in row.faults]
+    return [one_line(f"{fault.field}: {fault.rule}") for fault in row.faults]

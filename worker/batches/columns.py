@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from worker.batches.operations import ALL_FIELDS
+from worker.batches.raw_rows import one_line
 from worker.domain.bind_request import BindRequest
 from worker.domain.masking import mask_value
 from worker.domain.unbind_request import UnbindRequest
@@ -64,10 +65,10 @@ def known_count(names: Iterable[str], ignored: AbstractSet[str]) -> int:
 
 
 def fields_of(header: Sequence[str], ignored: AbstractSet[str], *, where: str = "line 1") -> list[str | None]:
-    """The fields of a header's columns, None for those that are not read.
+    """The fields of a header's columns, None for those that are not read, "" for those that have no name.
 
     Args:
-        header: the names; one that is empty stands over cells that must be empty.
+        header: the names.
         ignored: names of columns that the operator wants left out.
         where: of the header, for messages.
 
@@ -76,21 +77,21 @@ def fields_of(header: Sequence[str], ignored: AbstractSet[str], *, where: str = 
     """
     names = [name.strip() for name in header]
     if not known_count(names, ignored):
-        shown = ", ".join(mask_value(name) for name in names[:_SHOWN_NAMES])
+        shown = ", ".join(one_line(mask_value(name)) for name in names[:_SHOWN_NAMES])
         raise BatchInputError(f"{where} must name the columns, such as phone_no_a or PhoneNoA; it has: {shown}")
     is_bad_rows = BAD_REASON in names
     fields: list[str | None] = []
     column_by_field: dict[str, int] = {}
     faults = []
     for column, name in enumerate(names, 1):
-        is_left_out = not name or name in ignored or (is_bad_rows and name in (BAD_LINE, BAD_REASON))
-        field = None if is_left_out else FIELD_BY_NAME.get(name)
+        is_left_out = name in ignored or (is_bad_rows and name in (BAD_LINE, BAD_REASON))
+        field = None if is_left_out else FIELD_BY_NAME.get(name, "" if not name else None)
         fields.append(field)
         if field is None and not is_left_out:
             faults.append(f"column {column}, {mask_value(name)!r}, {unknown_name_rule(name)}")
-        elif field in column_by_field:
+        elif field and field in column_by_field:
             faults.append(f"columns {column_by_field[field]} and {column} are both {field}")
-        elif field is not None:
+        elif field:
             column_by_field[field] = column
     if faults:
         raise BatchInputError(f"{where}: {'; '.join(faults)} (--ignore NAME leaves a column out)")

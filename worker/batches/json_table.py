@@ -47,7 +47,7 @@ class JsonTable:
         try:
             given = json.loads(text, object_pairs_hook=_once_each, parse_constant=_refused)
         except json.JSONDecodeError as broken:
-            return unreadable(number, f"is no JSON: {broken.msg} at character {broken.pos + 1}", [text])
+            return unreadable(number, f"is no JSON at its character {broken.pos + 1} ({broken.msg})", [text])
         except (ValueError, RecursionError) as broken:
             rule = str(broken) if isinstance(broken, _RefusedError) else "is no JSON of a row"
             return unreadable(number, rule, [text])

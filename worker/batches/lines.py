@@ -17,6 +17,8 @@ UTF_8, GB18030 = "utf-8", "gb18030"
 ENCODINGS = (UTF_8, GB18030)
 _EVERYDAY_CHINESE = "gb2312"
 _LOOK_AHEAD_BYTES = 1 << 18
+_LINES_PER_ROW = 2
+"""Most lines of a file, for each of its most rows: blank ones take time too."""
 _BOMS = ((b"\xef\xbb\xbf", UTF_8), (b"\x84\x31\x95\x33", GB18030))
 
 
@@ -42,6 +44,7 @@ class Lines(Iterator[str]):
         self._is_detected = encoding is None
         self._stream = stream
         self._longest = limits.line_bytes
+        self._most = _LINES_PER_ROW * limits.rows
         self._ahead: deque[bytes | None] = deque()
         self._skip_bom()
 
@@ -50,6 +53,8 @@ class Lines(Iterator[str]):
         if line == b"":
             raise StopIteration
         self.number += 1
+        if self.number > self._most:
+            raise BatchInputError(f"the file has more than {self._most} lines, most of them blank; remove them")
         if line is None:
             raise BadLineError(f"is longer than {self._longest >> 10} KiB")
         if line.isascii():

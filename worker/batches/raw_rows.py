@@ -52,24 +52,37 @@ class Table(Protocol):
         """
 
 
+def one_line(text: str) -> str:
+    """A text from a file as a terminal may show it: line ends and control characters written out."""
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
 def unreadable(line: int, rule: str, cells: Sequence[str] = ()) -> RawRow:
     """A row whose form is wrong."""
     return RawRow(line, {}, cells, (FieldFault(WHOLE_ROW, "", rule),))
 
 
 def row_of_cells(line: int, cells: Sequence[str], fields: Sequence[str | None]) -> RawRow | None:
-    """A row of a table with a header, None for one without any text.
+    """A row of a table with a header, None for one without any text. A cell of blanks alone gives nothing.
 
     Too many cells are refused even when they are empty: a comma too many may have moved all cells after it.
 
     Args:
         line: where it stands.
         cells: as many as the header has, or the row is bad.
-        fields: of the columns; cells of those that have no name must be empty.
+        fields: of the columns, None for those left out, "" for those that have no name: their cells must be empty.
     """
-    given = {name: cell for name, cell in zip(fields, cells, strict=False) if cell and name}
-    if len(cells) == len(fields):
-        return RawRow(line, given, cells) if given or any(map(str.strip, cells)) else None
+    given = {name: cell for name, cell in zip(fields, cells, strict=False) if cell and name and not cell.isspace()}
+    is_full = len(cells) == len(fields)
+    if is_full and given and "" not in fields:
+        return RawRow(line, given, cells)
     if not any(map(str.strip, cells)):
         return None
-    return unreadable(line, f"has {len(cells)} columns, the header has {len(fields)}", cells)
+    if not is_full:
+        return unreadable(line, f"has {len(cells)} columns, the header has {len(fields)}", cells)
+    for column, (name, cell) in enumerate(zip(fields, cells, strict=True), 1):
+        if name == "" and cell.strip():
+            return unreadable(line, f"has a value in column {column}, which has no name", cells)
+    return RawRow(line, given, cells)

@@ -45,7 +45,7 @@ class NamedBinding:
         Args:
             bind_job_id: found in the ledger for `out_order_id`, where that names it.
         """
-        job_id = self.bind_job_id or bind_job_id
+        job_id = self.bind_job_id or (bind_job_id if self.out_order_id else "")
         return {**self.provider_fields, **({"bind_job_id": job_id} if job_id else {})}
 
 

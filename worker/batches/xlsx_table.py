@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from worker.batches.cells import EXACT_DIGITS, NumberCell
 from worker.batches.columns import fields_of
-from worker.batches.raw_rows import RawRow, row_of_cells
+from worker.batches.raw_rows import RawRow, one_line, row_of_cells
 from worker.batches.sources import Source
 from worker.batches.xlsx_parts import (
     Book,
@@ -22,6 +22,8 @@ from worker.errors import BatchInputError
 
 _MOST_COLUMNS = 16_384
 _EXACT = 10**EXACT_DIGITS
+_NOT_COMPUTED = "#CALC!"
+"""Of a formula that a program wrote and no spreadsheet computed: it is refused as an error of a formula is."""
 
 
 @contextmanager
@@ -53,7 +55,7 @@ class XlsxTable:
         self._book = read_book(package)
         self._rows = _sheet_rows(package, self._book)
         of_all = f" (the first shown of {self._book.sheet_count})" if self._book.sheet_count > 1 else ""
-        self.kind = f"Excel, sheet {self._book.sheet}{of_all}"
+        self.kind = f"Excel, sheet {one_line(self._book.sheet)}{of_all}"
         for line, cells in self._rows:
             if any(map(str.strip, cells)):
                 self.header: Sequence[str] = _trimmed(cells)
@@ -110,13 +112,17 @@ class _Sheet:
         self._pieces: list[str] = []
         self._length = 0
         self._is_value = False
+        self._is_formula = False
         self._phonetic = 0
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         if name == "c":
             self._cell = attributes
+            self._is_formula = False
         elif name in ("v", "t"):
             self._is_value = not self._phonetic
+        elif name == "f":
+            self._is_formula = True
         elif name == "row":
             number = attributes.get("r", "")
             line = int(number) if number.isdigit() and len(number) < EXACT_DIGITS else self._line + 1
@@ -150,7 +156,11 @@ class _Sheet:
             raise BatchInputError(f"row {self._line}: has more columns than Excel can")
         column = max(column, len(self._cells))
         self._cells.extend([""] * (column - len(self._cells)))
-        self._cells.append(self._text_of(value) if value else "")
+        if value:
+            value = self._text_of(value)
+        elif self._is_formula and self._cell.get("t") != "str":
+            value = _NOT_COMPUTED
+        self._cells.append(value)
 
     def _text_of(self, value: str) -> str:
         kind = self._cell.get("t", "n")
