@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.batches.like_rows import _CHECKS
-from worker.batches.operations import FIELDS, Operation, RebindMode
+from worker.batches.operations import ALL_FIELDS, FIELDS, Operation, RebindMode
 from worker.batches.raw_rows import RawRow
 from worker.batches.row_rules import BadRowError, RowRules
 from worker.batches.rows import BindRow, ChangeRow, RebindRow, Row
@@ -54,7 +54,7 @@ def test_a_change_row_becomes_a_request_under_each_name_of_its_binding(operation
     request = UpdateRequest if aspect else UnbindRequest
     by_provider = judged({"op": operation, **BY_PROVIDER, **aspect, "is_confirmed": "true"})
     assert isinstance(by_provider, ChangeRow)
-    assert by_provider.request() == request(**BY_PROVIDER, **aspect, is_confirmed=True)
+    assert by_provider.request(JOB_ID) == request(**BY_PROVIDER, **aspect, is_confirmed=True)
     by_job = judged({"op": operation, "bind_job_id": JOB_ID, **aspect})
     assert isinstance(by_job, ChangeRow)
     assert by_job.request() == request(bind_job_id=JOB_ID, **aspect)
@@ -211,6 +211,23 @@ def test_rows_are_judged_the_same_whether_or_not_others_are_remembered(rows: lis
             quick.request(JOB_ID)  # is refused where it breaks a rule
         elif isinstance(quick, BindRow):
             quick.request()
+
+
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8)),
+    lambda inner: st.one_of(st.lists(inner, max_size=2), st.dictionaries(st.text(max_size=3), inner, max_size=2)),
+    max_leaves=4,
+)
+
+
+@given(
+    row=st.dictionaries(st.sampled_from(sorted(ALL_FIELDS)), JSON, max_size=6), told=st.sampled_from(["", *Operation])
+)
+@settings(max_examples=200, deadline=None)
+def test_whatever_json_holds_is_a_row_or_bad(row: dict[str, Any], told: str) -> None:
+    usable = {name: value for name, value in row.items() if value not in (None, "")}
+    found = judged(usable | ({"op": told} if told else {}))
+    assert found
 
 
 @pytest.mark.parametrize("name", sorted(_CHECKS))

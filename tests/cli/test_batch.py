@@ -5,10 +5,12 @@ import json
 import os
 import stat
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from tests.batches.support import FILES
 from worker.batches.checking import BadRow, CheckReport
 from worker.batches.rows import Row
 
@@ -127,6 +129,25 @@ def test_standard_input_is_read(axn: Axn, file: Path, monkeypatch: pytest.Monkey
     ended = axn("batch", "check", "-", "--op", "bind")
     assert (ended.status, "-: CSV, comma" in ended.out, "bad: 1\n" in ended.out) == (2, True, True)
     assert not [path for path in file.parent.iterdir() if "bad" in path.name]
+
+
+@pytest.mark.parametrize("kind", ["rows.csv", "rows.xlsx"])
+def test_a_pipe_is_read_like_standard_input(axn: Axn, file: Path, kind: str) -> None:
+    data = (FILES / "numbers.xlsx").read_bytes() if kind == "rows.xlsx" else file.read_bytes()
+    pipe = file.parent / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=[data])
+    writer.start()
+    ended = axn("batch", "check", str(pipe), "--op", "bind", "--ignore", "备注", "--json")
+    writer.join()
+    told = json.loads(ended.out)
+    assert (ended.status, told["rows"], told["bad_rows_file"], told["error"]) == (2, told["rows"], "", "")
+    assert told["rows"] == (10 if kind == "rows.xlsx" else 3)
+
+
+def test_a_folder_is_bad_input(axn: Axn, file: Path) -> None:
+    ended = axn("batch", "check", str(file.parent), "--op", "bind")
+    assert (ended.status, "cannot be read: Is a directory" in ended.err) == (2, True)
 
 
 def test_ctrl_c_leaves_nothing(axn: Axn, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from worker.batches.columns import BAD_LINE, BAD_REASON
 from worker.batches.csv_table import harmless
+from worker.errors import BatchOutputError
 
 
 class BadRowsFile:
@@ -45,6 +46,8 @@ class BadRowsFile:
             if kind is None and self._partial:
                 Path(self._partial).replace(self.path)
                 self._partial = ""
+        except OSError as failed:
+            raise self._error(failed) from None
         finally:
             if self._partial:
                 Path(self._partial).unlink(missing_ok=True)
@@ -53,12 +56,15 @@ class BadRowsFile:
         """Write one row.
 
         Raises:
-            OSError: the file cannot be written.
+            BatchOutputError: the file cannot be written.
         """
-        if self._writer is None:
-            self._open()
         shown = [cells[column] for column in self._columns if column < len(cells)]
-        self._writer.writerow([line, reason, *map(harmless, shown), *map(harmless, cells[len(self._header) :])])
+        try:
+            if self._writer is None:
+                self._open()
+            self._writer.writerow([line, reason, *map(harmless, shown), *map(harmless, cells[len(self._header) :])])
+        except OSError as failed:
+            raise self._error(failed) from None
         self.count += 1
 
     def _open(self) -> None:
@@ -66,3 +72,6 @@ class BadRowsFile:
         file = self._held.enter_context(os.fdopen(handle, "w", encoding="utf-8-sig", newline=""))
         self._writer = csv.writer(file)
         self._writer.writerow([BAD_LINE, BAD_REASON, *(self._header[column] for column in self._columns)])
+
+    def _error(self, failed: OSError) -> BatchOutputError:
+        return BatchOutputError(f"{self.path}: the bad rows cannot be written: {failed.strerror}")

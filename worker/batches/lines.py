@@ -60,6 +60,8 @@ class Lines(Iterator[str]):
         if line.isascii():
             return line.decode("ascii")
         if self.encoding is None:
+            if not (_is(line, UTF_8) or _is(line, GB18030)):
+                raise BadLineError("is neither UTF-8 nor GB18030")
             self.encoding = self._decided(line)
         return self._decode(line, self.encoding)
 

@@ -233,7 +233,7 @@ def _binding_of(given: Mapping[str, Any]) -> NamedBinding:
 
 def _faults_of_mode(given: Mapping[str, Any]) -> list[FieldFault]:
     told = given.get("mode", RebindMode.NEW_X)
-    if told not in set(RebindMode):
+    if told not in list(RebindMode):
         return [FieldFault("mode", mask_value(told), f"must be {' or '.join(RebindMode)}")]
     if told == RebindMode.NEW_X:
         return []
@@ -245,6 +245,6 @@ def _operation_fault(given: Mapping[str, Any]) -> FieldFault:
     told = given.get("op")
     if told is None:
         return FieldFault("op", "", f"is required (or --op for all rows): one of {', '.join(Operation)}")
-    if told in set(Operation):
+    if told in list(Operation):
         return FieldFault("op", str(told), "is not the operation that --op gives for all rows")
     return FieldFault("op", mask_value(told), f"must be one of {', '.join(Operation)}")

@@ -64,15 +64,22 @@ class _Counting(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        data = self._inner.read(len(buffer))
+        try:
+            data = self._read(len(buffer))
+        except OSError as failed:
+            raise BatchInputError(f"the file cannot be read to its end: {failed.strerror}") from None
+        buffer[: len(data)] = data
+        self.count += len(data)
+        return len(data)
+
+    def _read(self, most: int) -> bytes:
+        data = self._inner.read(most)
         while not self.count and data and len(data) < _HEAD_BYTES:  # a pipe may give them one by one
             more = self._inner.read(_HEAD_BYTES - len(data))
             if not more:
                 break
             data += more
-        buffer[: len(data)] = data
-        self.count += len(data)
-        return len(data)
+        return data
 
 
 class _Unpacking(io.RawIOBase):
@@ -107,7 +114,7 @@ class Source:
     Attributes:
         stream: to read them from, gzip undone.
         size: bytes of the file, 0 where nobody knows.
-        path: of a file that is not packed, else None.
+        path: of a file that is not packed, and that can be read from anywhere; else None.
     """
 
     stream: io.BufferedReader
@@ -153,6 +160,7 @@ def open_source(name: str, limits: Limits) -> Iterator[Source]:
         try:
             file = held.enter_context(path.open("rb", buffering=0)) if path else sys.stdin.buffer
             size = path.stat().st_size if path else 0
+            path = path if path and path.is_file() else None  # a pipe can be read once
         except OSError as failed:
             raise BatchInputError(f"{name}: cannot be read: {failed.strerror}") from None
         counting = _Counting(cast(_Readable, file))

@@ -62,7 +62,15 @@ def walk_xml(
             parser.Parse(b"", True)
     except KeyError:
         raise BatchInputError(f"the .xlsx file lacks its part {part}; save it anew") from None
-    except (expat.ExpatError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as broken:
+    except (
+        expat.ExpatError,
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        OSError,
+        NotImplementedError,
+        RuntimeError,
+    ) as broken:
         raise BatchInputError(f"the .xlsx file is damaged or encrypted ({part}); save it anew") from broken
     yield
 

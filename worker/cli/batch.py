@@ -22,7 +22,7 @@ from worker.bootstrap import build_acceptance
 from worker.cli.batch_view import print_check
 from worker.cli.output import Exit, complain, refuse
 from worker.clock import SystemClock
-from worker.errors import BatchInputError
+from worker.errors import BatchInputError, BatchOutputError
 from worker.settings import load_settings
 
 _STOPPED = 130
@@ -73,8 +73,8 @@ def check_file(
         raise typer.Exit(_STOPPED) from None
     except BatchInputError as refused:
         refuse(str(refused), as_json=as_json)
-    except OSError as failed:
-        complain(f"{bad_path}: the bad rows cannot be written: {failed.strerror}", as_json=as_json)
+    except BatchOutputError as failed:
+        complain(str(failed), as_json=as_json)
         raise typer.Exit(Exit.FAILED) from None
     print_check(file, table, report, bad_path if report.bad else None, as_json=as_json)
     is_good = not report.stopped_by and report.good and (skip_bad or not report.bad)
@@ -89,10 +89,10 @@ def _operation(given: str, *, as_json: bool) -> Operation | None:
 
 
 def _bad_path(file: str, given: str, *, as_json: bool) -> Path | None:
-    if file == STANDARD_INPUT:
+    if file == STANDARD_INPUT or not Path(file).is_file():
         return Path(given) if given else None
     path = Path(given or f"{file}.bad.csv")
-    if path.is_dir() or (path.exists() and Path(file).exists() and path.samefile(file)):
+    if path.is_dir() or (path.exists() and path.samefile(file)):
         refuse("--bad-to: must be another file than the one that is read", as_json=as_json)
     return path
 
