@@ -33,7 +33,12 @@ UPDATE_HEADER = ("op", "subs_id", "phone_no_x", "phone_no_a")
 def _binds(rows: int) -> Iterator[tuple[str, ...]]:
     yield HEADER
     for number in range(rows):
-        yield str(13_800_000_000 + number), "2099-12-01 12:00:00", f"order-{number}", "上海"
+        yield (
+            str(13_800_000_000 + number),
+            f"2099-12-01 {number // 3600 % 24:02}:{number // 60 % 60:02}:{number % 60:02}",
+            f"order-{number}",
+            "上海",
+        )
 
 
 def _moves(rows: int) -> Iterator[tuple[str, ...]]:

@@ -170,7 +170,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "op": st.sampled_from(list(Operation)),
     "subs_id": st.sampled_from([SUBS_ID, "1E+15", "9" * 33, "١"]),
     "bind_job_id": st.sampled_from([JOB_ID, JOB_ID.upper(), "x"]),
-    "expiration": st.sampled_from(["2027-01-01 12:00:00", "2026-12-01 12:01:00", "tomorrow"]),
+    "expiration": st.sampled_from(["2027-01-01 12:00:00", "2027-01-01T12:00:00Z", "2026-12-01 12:01:00", "tomorrow"]),
     "expires_in": st.sampled_from(["2h", "1s", 7200, "x"]),
     "is_recording_enabled": st.sampled_from(["true", "1", 1, True, 1.0, "2"]),
     "call_timeout": st.sampled_from(["20", 20, 20.0, True, "0"]),
@@ -252,3 +252,16 @@ def test_a_remembered_row_saves_judging(monkeypatch: pytest.MonkeyPatch) -> None
     assert isinstance(judged({**row, "phone_no_a": X}, rules), BindRow)
     with pytest.raises(TypeError):
         judged({**row, "expires_in": "3h"}, rules)
+    with pytest.raises(TypeError):
+        judged({**row, "phone_no_a": "1"}, rules)
+
+
+@pytest.mark.parametrize(
+    ("expiration", "is_good"), [("2027-02-01 00:00:00", True), ("2026-12-01 12:02:00", False), ("x", False)]
+)
+def test_an_expiration_is_judged_alone_as_it_is_in_a_row(expiration: str, is_good: bool) -> None:
+    rules = row_rules()
+    row = {"op": "bind", "phone_no_a": A, "expiration": "2027-01-01 12:00:00"}
+    judged(row, rules)
+    for by in (rules, row_rules(remembers=False)):
+        assert isinstance(judged({**row, "expiration": expiration}, by), BindRow) == is_good

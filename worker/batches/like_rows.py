@@ -1,17 +1,20 @@
 """Remembers good rows, to see quickly that others like them are good too.
 
-Rules between a request's fields ask only which of them are given. So in two rows that give the same fields, a number or
-an id can be judged by itself, by the very types that the requests declare; and the other fields' values, of which a
-file has few, were judged before where they are equal. What is not text is judged anew each time: 1 equals True.
+Rules between a request's fields ask only which of them are given. So in two rows that give the same fields, a number,
+an id or an Expiration can be judged by itself, by the very types and functions that requests are judged by; and the
+other fields' values, of which a file has few, were judged before where they are equal. What is not text is judged anew
+each time: 1 equals True.
 """
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, TypeAdapter
 
 from worker.batches.operations import OLD_AND_NEW, Operation
 from worker.domain.bind_request import BindRequest
+from worker.domain.expiration import parse_expiration
 from worker.domain.request_fields import IdempotencyKey, Text
 from worker.domain.unbind_request import UnbindRequest
 
@@ -43,8 +46,15 @@ _CHECKS: Mapping[str, Callable[[Any], bool]] = {
 class LikeRows:
     """Rows that were good, by what others must have in common with them."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_far_enough: Callable[[datetime], bool]) -> None:
+        """Remember rows of one file.
+
+        Args:
+            is_far_enough: what time and settings say of an Expiration.
+        """
         self._operations: dict[Like, Operation] = {}
+        self._is_far_enough = is_far_enough
+        self._checks = {**_CHECKS, "expiration": self._is_good_expiration}
 
     def like(self, given: Mapping[str, Any]) -> Like | None:
         """What a row must have in common with another; None where that is not to be told from its values."""
@@ -52,7 +62,7 @@ class LikeRows:
         for name, value in given.items():
             if value.__class__ is not str:
                 return None
-            if name not in _CHECKS:
+            if name not in self._checks:
                 rest.append(value)
         return tuple(given), tuple(rest)
 
@@ -62,10 +72,16 @@ class LikeRows:
         if operation is None:
             return None
         for name, value in given.items():
-            check = _CHECKS.get(name)
+            check = self._checks.get(name)
             if check and (value[0] == "#" or not check(value)):
                 return None
         return operation
+
+    def _is_good_expiration(self, text: str) -> bool:
+        try:
+            return self._is_far_enough(parse_expiration(text))
+        except ValueError:
+            return False
 
     def remember(self, like: Like | None, operation: Operation) -> None:
         """A row like this was good."""
