@@ -38,7 +38,7 @@ def batch() -> None:
 
 @app.command("check")
 def check_file(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="CSV, JSON lines or .xlsx, also with gzip; - reads it.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="CSV, JSON lines or .xlsx, gzip or not; - for stdin.")],
     *,
     op: Annotated[str, typer.Option(help=f"For all rows, without a column op: {', '.join(Operation)}.")] = "",
     encoding: Annotated[str, typer.Option(help=f"{' or '.join(ENCODINGS)}; default: found out.")] = "",
@@ -56,8 +56,8 @@ def check_file(
 
     Example: [bold]axn batch check renumber.csv --op rebind[/bold]
 
-    Exit status: 0 all rows are good (with --skip-bad: at least one), 1 the bad rows cannot be written, 2 bad rows or
-    no such file.
+    Exit status: 0 all rows are good (with --skip-bad: at least one), 1 the bad rows cannot be written, 2 bad rows,
+    or a file that cannot be read.
     """
     operation = _operation(op, as_json=as_json)
     if encoding not in ("", *ENCODINGS):
