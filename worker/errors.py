@@ -10,6 +10,8 @@
         CallbackNotFoundError    no such callback, or it is no longer on record
         ReceiverDisabledError    nothing is sent to this receiver until it is enabled
         UnknownSecretError       no secret of this name, and no host with keys of its own
+        BatchInputError          a batch's file cannot be read, or not to its end
+        BatchOutputError         a file that a batch writes cannot be written
         WaitTimeoutError         the job is not finished yet; it goes on all the same
         SettingsError            a variable is missing or wrong
 
@@ -120,6 +122,14 @@ class UnknownSecretError(AxnError):
 
     def __init__(self) -> None:
         super().__init__("neither a named secret nor a host with keys of its own; see `axn callbacks secrets`")
+
+
+class BatchInputError(AxnError):
+    """A batch's file cannot be read, or not to its end; the message names the line and the fix, numbers masked."""
+
+
+class BatchOutputError(AxnError):
+    """A file that a batch writes cannot be written; what it had of it is gone."""
 
 
 class WaitTimeoutError(AxnError):

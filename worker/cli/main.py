@@ -6,6 +6,7 @@ import typer
 
 from worker import __version__
 from worker.cli import (
+    batch,
     bind,
     callback_receivers,
     callback_replay,
@@ -39,6 +40,7 @@ for command in (up.up, demo.demo, sandbox.sandbox, receiver.receiver, worker.wor
     app.command()(command)
 for change in (update.update, unbind.unbind):
     app.command()(change)
+app.add_typer(batch.app, name="batch")
 app.add_typer(job.app, name="job")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(pace.app, name="pace")

@@ -41,7 +41,7 @@ def parse_expiration(given: object) -> datetime:
 def _parse_text(text: str) -> datetime:
     try:
         if _WIRE_FORM.fullmatch(text):
-            return datetime.strptime(text, WIRE_FORMAT).replace(tzinfo=SHANGHAI)
+            return datetime.fromisoformat(text).replace(tzinfo=SHANGHAI)  # strptime takes thirty times as long
         return datetime.fromisoformat(text)
     except ValueError:
         raise ValueError(_RULE) from None

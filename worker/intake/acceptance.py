@@ -130,6 +130,14 @@ class Acceptance:
             callback=_wishes_of(request),
         )
 
+    def is_far_enough(self, expiration: datetime) -> bool:
+        """Whether an Expiration is so far ahead that the provider will take it."""
+        return expiration - self._now() > self._least
+
+    @property
+    def _least(self) -> timedelta:
+        return PROVIDER_MINIMUM + self.rules.expiration_margin
+
     def _expiration(self, request: AnyRequest) -> datetime | None:
         if isinstance(request, UnbindRequest):
             return None
@@ -156,9 +164,8 @@ class Acceptance:
 
     def _faults(self, *, expiration: datetime | None, pools: Sequence[object], url: str | None) -> list[FieldFault]:
         faults = []
-        least = PROVIDER_MINIMUM + self.rules.expiration_margin
-        if expiration is not None and expiration - self._now() <= least:
-            rule = f"must be more than {least.total_seconds():g} s ahead"
+        if expiration is not None and not self.is_far_enough(expiration):
+            rule = f"must be more than {self._least.total_seconds():g} s ahead"
             faults.append(FieldFault("expiration", wire_expiration(expiration), rule))
         if not any(pools) and not self.rules.pool_key:
             faults.append(FieldFault("pool_key", "", "is required (or set AXN_POOL_KEY for all requests)"))
