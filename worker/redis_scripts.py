@@ -10,6 +10,7 @@ Which ones these are, and why: docs/decisions/0004-every-redis-call-may-be-resen
 
 import asyncio
 from collections.abc import Sequence
+from functools import cached_property
 from importlib import resources
 from typing import Any
 
@@ -106,10 +107,9 @@ def _fail(calls: Sequence[_Call], failure: BaseException) -> None:
 class _Client(Redis):
     """Whose scripts are called in groups."""
 
-    @property
+    @cached_property
     def _groups(self) -> ScriptGroups:
-        made: ScriptGroups = self.__dict__.setdefault("_script_groups", ScriptGroups(self))
-        return made
+        return ScriptGroups(self)
 
     async def evalsha(self, sha: str, numkeys: int, *keys_and_args: Any) -> Any:  # type: ignore[override, unused-ignore]
         return await self._groups.call(sha, numkeys, *keys_and_args)
