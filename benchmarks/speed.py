@@ -3,6 +3,7 @@
     python -m benchmarks.speed                        the table, 5 alternating rounds, under 10 minutes
     python -m benchmarks.speed --quick                one short round, under 90 s
     python -m benchmarks.speed --table scaling        what grows with the backlog, with workers, with the timetable
+    python -m benchmarks.speed --table profile        where our worker's loop spends its time, by cProfile
     python -m benchmarks.speed --contestants ours-batch,celery-16,floor --rounds 3 --seed 7 --json
 
 Real worker processes by their own commands, a Redis of its own (append-only file, everysec), a provider that answers
@@ -30,7 +31,7 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ _OBVIOUS = "celery-16"
 _CODE_INTERRUPTED, _CODE_FAILED = 130, 1
 _FILE_COLUMNS = 180
 _QUICK_PRODUCERS, _PRODUCERS = 4, 20
+_PROFILED_JOBS = 8_000
 _QUICK_S, _MEASURE_S = 1.5, 2.0
 
 
@@ -61,7 +63,7 @@ def main() -> None:
                 "BENCH_BROKER": server.broker_url(0),
                 "BENCH_RESULTS": server.broker_url(1),
             }
-            (_contest if asked.table == "contest" else _scaling)(server, asked, Path(folder))
+            _TABLES[asked.table](server, asked, Path(folder))
     except (ChildError, WorkersError, RedisServerError) as failed:
         sys.stderr.write(f"{failed}\n")
         sys.exit(_CODE_FAILED)
@@ -73,7 +75,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.speed", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--table", choices=("contest", "scaling"), default="contest", help="default contest")
+    parser.add_argument("--table", choices=tuple(_TABLES), default="contest", help="default contest")
     parser.add_argument("--quick", action="store_true", help="one short round; of scaling, backlogs up to 10,000")
     parser.add_argument("--rounds", type=_above_0, help="each contestant in turn, so often; medians; default 5")
     parser.add_argument("--seed", type=int, default=1, help="of the arrivals; each round adds 1; default 1")
@@ -145,8 +147,18 @@ def _beside(got: dict[str, Any], base: dict[str, Any] | None) -> dict[str, float
 def _scaling(server: EmbeddedRedis, asked: argparse.Namespace, folder: Path) -> None:
     from benchmarks.speeding.scaling import measure  # noqa: PLC0415 - as above
 
+    _tell(measure(server, folder, is_quick=asked.quick, latency_ms=asked.latency_ms), asked)
+
+
+def _profile(server: EmbeddedRedis, asked: argparse.Namespace, folder: Path) -> None:
+    from benchmarks.speeding.profiled import measure  # noqa: PLC0415 - as above
+
+    _tell(measure(server, folder, latency_ms=asked.latency_ms, jobs=asked.jobs or _PROFILED_JOBS), asked)
+
+
+def _tell(measured: Iterable[dict[str, Any]], asked: argparse.Namespace) -> None:
     lines = []
-    for line in measure(server, folder, is_quick=asked.quick, latency_ms=asked.latency_ms):
+    for line in measured:
         sys.stderr.write(f"{line['what']}: {line['figure']:,.3f} {line['unit']}\n")
         lines.append(line)
     if asked.as_json:
@@ -155,6 +167,7 @@ def _scaling(server: EmbeddedRedis, asked: argparse.Namespace, folder: Path) -> 
         _print_table(lines, _SCALING_COLUMNS, _machine(asked))
 
 
+_TABLES = {"contest": _contest, "scaling": _scaling, "profile": _profile}
 Show = Callable[[Any], str]
 
 
