@@ -10,11 +10,14 @@ from typing import Any
 
 import aiohttp
 import aiohttp.abc
+import httpx
 import pytest
 import uvloop
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from tests.provider.loopback import always, answer, serving
-from worker.http import HttpAnswer, HttpClient, HttpError, MaybeSentError, NotSentError
+from worker.http import HttpAnswer, HttpClient, HttpError, MaybeSentError, NotSentError, request_url
 
 SECRET_QUERY = "PhoneNoA=15000000000"
 
@@ -489,3 +492,18 @@ def full_backlog() -> Iterator[int]:
             filler.setblocking(False)
             filler.connect_ex(address)
         yield address[1]
+
+
+@given(st.text(max_size=20), st.text(alphabet="abcXYZ019-._~&=%/?#+ é\x00", max_size=30))
+@example("h", "PhoneNoA=139&Expiration=2035-01-01%2000%3A00%3A00")
+@example("h", "A=%2f")
+def test_a_url_read_in_parts_is_the_url_that_httpx_reads(host: str, query: str) -> None:
+    for url in (f"http://h.test/?{query}", f"https://{host}:8443/axn?{query}", f"http://{host}?{query}"):
+        try:
+            expected = httpx.URL(url)
+        except httpx.InvalidURL:
+            with pytest.raises(httpx.InvalidURL):
+                request_url(url)
+            continue
+        got = request_url(url)
+        assert (str(got), got.scheme, got.host) == (str(expected), expected.scheme, expected.host)

@@ -59,6 +59,7 @@ def test_compose_redis_keeps_what_it_is_told(compose: dict[str, Any]) -> None:
     command = " ".join(compose["services"]["redis"]["command"])
     assert "--appendonly yes" in command
     assert "--maxmemory-policy noeviction" in command
+    assert "--hash-max-listpack-value 512" in command, "or a job takes twice the memory"
 
 
 def test_no_compose_service_runs_as_root_or_without_a_health_check(compose: dict[str, Any]) -> None:

@@ -6,7 +6,9 @@ keeps in memory whatever arrives on an idle connection, to hand it to the next r
 
 import asyncio
 import errno
+import os
 import socket
+import ssl
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
@@ -212,3 +214,55 @@ def noting(factory: SocketFactory) -> SocketFactory:
         return made
 
     return make
+
+
+class AnswerTooLargeError(Exception):
+    """The body is longer than allowed."""
+
+
+def kind_while_connecting(cause: BaseException) -> str:  # noqa: PLR0911 - one return per kind
+    """What `NotSentError` calls this."""
+    match cause:
+        case aiohttp.ClientConnectorDNSError():
+            return "dns"
+        case aiohttp.ClientHttpProxyError():
+            return "proxy_refused"
+        case aiohttp.InvalidURL():  # a host that is neither an address in plain notation nor a name
+            return "bad_url"
+        case aiohttp.ClientSSLError() | ssl.SSLError():
+            return "tls"
+        # A connection made and then lost before it was handed out was lost in the TLS handshake.
+        case aiohttp.ClientConnectorError(os_error=ConnectionResetError() | ConnectionAbortedError()):
+            return "tls"
+        case TimeoutError():
+            return "connect_timeout"
+        case aiohttp.ClientConnectorError():
+            return "connect_refused"
+        case _:
+            return "unknown"
+
+
+def kind_after_connecting(cause: BaseException) -> str:
+    """What `MaybeSentError` calls this."""
+    match cause:
+        case AnswerTooLargeError():
+            return "answer_too_large"
+        case TimeoutError():
+            return "timeout"
+        case aiohttp.ServerDisconnectedError():
+            return "disconnected"
+        case ConnectionError() | aiohttp.ClientOSError():
+            return "reset"
+        case (
+            aiohttp.ClientPayloadError() | aiohttp.ClientResponseError() | aiohttp.http_exceptions.HttpProcessingError()
+        ):
+            return "bad_answer"
+        case _:
+            return "unknown"
+
+
+def failure_detail(cause: BaseException, host: str) -> str:
+    """Host and class; the system's words for its error number. The libraries' own texts may quote the URL."""
+    number = cause.errno if isinstance(cause, OSError) else None
+    words = f": {os.strerror(number)}" if number is not None and number > 0 else ""
+    return f"{host}: {type(cause).__name__}{words}"

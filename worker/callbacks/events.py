@@ -127,6 +127,8 @@ def _cut(text: str, most_bytes: int) -> str:
 
     Half a surrogate pair, which no UTF-8 can hold and a provider's answer may, becomes a question mark.
     """
+    if text.isascii() and len(text) * _MOST_BYTES_OF_ASCII <= most_bytes:
+        return text
     text = text.encode(errors="replace").decode()
     if _size(text) <= most_bytes:
         return text
@@ -137,6 +139,10 @@ def _cut(text: str, most_bytes: int) -> str:
             break
         kept += 1
     return text[:kept] + "…"
+
+
+#: In JSON a control character is six: \\u0000.
+_MOST_BYTES_OF_ASCII = 6
 
 
 def _size(text: str) -> int:

@@ -81,6 +81,8 @@ def redis_command(
         "save": "",
         # Jobs must never be evicted to make room: a full Redis refuses new ones instead.
         "maxmemory-policy": "noeviction",
+        # A job's request is one field of its record, longer than the 64 bytes up to which hashes are packed by default.
+        "hash-max-listpack-value": "512",
         "daemonize": "no",
         "loglevel": "warning",
         "logfile": log_file,
