@@ -124,6 +124,7 @@ def one_worker(sandbox_url: str) -> Iterator[WorkerUnderTest]:
             "AXN_PACE__BIND_AXN_PER_SECOND": "200",
             "AXN_FIRST_LOOK": "1s",
         })  # fmt: skip
+        producers.close()  # whoever used them before in this process had another system
         worker = WorkerUnderTest(os.environ, server, way, Path(folder) / "worker.log")
         try:
             yield worker

@@ -37,6 +37,7 @@ def running() -> Iterator[Running]:
     both.run(system.__aenter__())
     before = dict(os.environ)
     os.environ.update(system.env)
+    producers.close()  # whoever used them before in this process had another system
     try:
         yield both
     finally:
