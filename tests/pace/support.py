@@ -1,5 +1,7 @@
 """A pace of its own for each test."""
 
+import asyncio
+
 from redis.asyncio import Redis
 
 from tests.ledger.support import now_ms
@@ -41,6 +43,13 @@ def pace_of(
         clock=clock or SystemClock(),
         random_share=lambda: 0.0,
     )
+
+
+class HeldClock(SystemClock):
+    """Lets nobody wake up."""
+
+    async def sleep_ms(self, delay_ms: float) -> None:
+        await asyncio.Event().wait()
 
 
 async def let_a_second_pass(redis: Redis) -> None:

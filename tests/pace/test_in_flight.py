@@ -7,7 +7,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from tests.pace.support import DONE, SCHEDULE, TIMED_OUT, pace_of
+from tests.pace.support import DONE, SCHEDULE, TIMED_OUT, HeldClock, pace_of
 from worker.clock import SystemClock
 from worker.domain.job import Lane
 from worker.domain.outcome import Outcome, Verdict
@@ -57,13 +57,6 @@ async def test_a_slot_comes_back_when_there_is_no_permit(redis: Redis, lane: Lan
         await pace_of(redis, in_flight=in_flight).permit(lane, patience_ms=50)
     await slow.aclose()
     assert in_flight.in_flight == 0
-
-
-class HeldClock(SystemClock):
-    """Lets nobody wake up."""
-
-    async def sleep_ms(self, delay_ms: float) -> None:
-        await asyncio.Event().wait()
 
 
 @pytest.mark.parametrize("lane", LANES)

@@ -1,5 +1,6 @@
 import asyncio
 import time
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -7,17 +8,16 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from tests.ledger.support import now_ms
+from tests.pace import support
+from tests.pace.support import SCHEDULE, HeldClock, let_a_second_pass
 from worker.clock import SystemClock
 from worker.domain.job import Lane
 from worker.domain.outcome import Outcome, Verdict
-from worker.pace.concurrency import InFlight
-from worker.pace.keys import PaceKeys, account_of
+from worker.pace.keys import account_of
 from worker.pace.pace import Pace
 from worker.pace.permit import Permit
-from worker.pace.rules import PaceRules
 
 DEPTH_MS = {Lane.CHECKOUT: 50, Lane.RENEWAL: 40, Lane.BATCH: 30}
-KEY = "axn1:{pace:acc}:BindAxn:schedule"
 
 
 class PatientClock(SystemClock):
@@ -34,27 +34,13 @@ class PatientClock(SystemClock):
         await asyncio.sleep(0)
 
 
-def pace_of(redis: Redis, *, per_second: float = 200, clock: SystemClock | None = None) -> Pace:
-    return Pace(
-        redis,
-        keys=PaceKeys("acc", "BindAxn", "endpoint"),
-        rules=PaceRules(per_second, {lane: 1_000 * depth_ms for lane, depth_ms in DEPTH_MS.items()}),
-        in_flight=InFlight(1_000, SystemClock()),
-        clock=clock or SystemClock(),
-    )
-
-
-async def started(redis: Redis) -> None:
-    """Past the start without a burst: the schedule is free."""
-    pace = pace_of(redis)
-    await pace.permit(Lane.CHECKOUT, patience_ms=100)
-    await redis.hset(KEY, "tat", str((await now_ms(redis)) * 1000))
+pace_of = partial(support.pace_of, per_second=200)
 
 
 async def schedule_ahead_ms(redis: Redis) -> float:
     """How far ahead of now the schedule runs."""
     client: Any = redis
-    return float(await client.hget(KEY, "tat")) / 1000 - await now_ms(redis)
+    return float(await client.hget(SCHEDULE, "tat")) / 1000 - await now_ms(redis)
 
 
 def most_in_a_second(moments: list[float]) -> int:
@@ -101,7 +87,7 @@ async def test_checkout_waits_less_than_batch_when_both_want_all(redis: Redis) -
 async def test_past_the_patience_there_is_no_permit_but_a_time_to_come_back(redis: Redis) -> None:
     clock = PatientClock()
     pace = pace_of(redis, per_second=1, clock=clock)
-    await started(redis)
+    await let_a_second_pass(redis)
     assert (await pace.permit(Lane.CHECKOUT, patience_ms=0)).come_back_ms == 0
     ahead = await schedule_ahead_ms(redis)
     come_back_ms = (await pace.permit(Lane.CHECKOUT, patience_ms=20)).come_back_ms
@@ -113,7 +99,7 @@ async def test_past_the_patience_there_is_no_permit_but_a_time_to_come_back(redi
 async def test_checkout_books_a_place_in_the_future_and_batch_does_not(redis: Redis) -> None:
     clock = PatientClock()
     pace = pace_of(redis, per_second=1, clock=clock)
-    await started(redis)
+    await let_a_second_pass(redis)
     assert (await pace.permit(Lane.CHECKOUT, patience_ms=0)).come_back_ms == 0
     before = await schedule_ahead_ms(redis)
     assert (await pace.permit(Lane.BATCH, patience_ms=100)).come_back_ms > 0
@@ -128,7 +114,7 @@ async def test_checkout_books_a_place_in_the_future_and_batch_does_not(redis: Re
 async def test_a_slow_rate_gives_every_lane_of_an_idle_account_its_permit(
     redis: Redis, lane: Lane, per_second: float
 ) -> None:
-    await started(redis)
+    await let_a_second_pass(redis)
     assert (await pace_of(redis, per_second=per_second).permit(lane, patience_ms=0)).come_back_ms == 0
     assert (await pace_of(redis, per_second=per_second).permit(lane, patience_ms=0)).come_back_ms > 0
 
@@ -148,7 +134,7 @@ async def grants_at_once(redis: Redis, lane: Lane, per_second: float) -> int:
 
 async def test_the_burst_is_the_lanes_depth(redis: Redis) -> None:
     interval_ms = 1050 / 200
-    await started(redis)
+    await let_a_second_pass(redis)
     began = time.monotonic()
     batch = await grants_at_once(redis, Lane.BATCH, 200)
     more_for_checkout = await grants_at_once(redis, Lane.CHECKOUT, 200)
@@ -159,13 +145,13 @@ async def test_the_burst_is_the_lanes_depth(redis: Redis) -> None:
 
 async def test_an_unknown_state_starts_without_a_burst(redis: Redis) -> None:
     assert 1 <= await grants_at_once(redis, Lane.CHECKOUT, 50) <= 2  # a burst would be 50 / 21 ms + 1
-    await redis.delete(KEY)
+    await redis.delete(SCHEDULE)
     assert await grants_at_once(redis, Lane.BATCH, 50) <= 3
 
 
 async def test_a_schedule_far_in_the_future_stalls_nobody(redis: Redis) -> None:
-    await started(redis)
-    await redis.hset(KEY, "tat", str((await now_ms(redis) + 3_600_000) * 1000))
+    await let_a_second_pass(redis)
+    await redis.hset(SCHEDULE, "tat", str((await now_ms(redis) + 3_600_000) * 1000))
     pace = pace_of(redis, per_second=200, clock=PatientClock())
     assert (await pace.permit(Lane.CHECKOUT, patience_ms=100)).come_back_ms == 0
     assert await schedule_ahead_ms(redis) < 100
@@ -185,7 +171,7 @@ async def calls_of(redis: Redis, script: str) -> int:
 
 
 async def test_permits_for_many_jobs_cost_one_round_trip_per_quantum(redis: Redis) -> None:
-    await started(redis)
+    await let_a_second_pass(redis)
     pace = pace_of(redis, per_second=2_000)
     before = await calls_of(redis, "evalsha")
     permits = await asyncio.gather(*(pace.permit(Lane.BATCH, patience_ms=5_000) for _ in range(300)))
@@ -195,8 +181,8 @@ async def test_permits_for_many_jobs_cost_one_round_trip_per_quantum(redis: Redi
 
 
 async def test_a_place_beyond_ones_patience_goes_to_the_next_who_can_wait(redis: Redis) -> None:
-    await started(redis)
-    await redis.hset(KEY, "tat", str((await now_ms(redis) + 600) * 1000))
+    await let_a_second_pass(redis)
+    await redis.hset(SCHEDULE, "tat", str((await now_ms(redis) + 600) * 1000))
     pace = pace_of(redis)
     hasty, patient = await asyncio.gather(
         pace.permit(Lane.BATCH, patience_ms=20), pace.permit(Lane.BATCH, patience_ms=10_000)
@@ -206,7 +192,7 @@ async def test_a_place_beyond_ones_patience_goes_to_the_next_who_can_wait(redis:
 
 
 async def test_checkout_books_its_place_in_one_call(redis: Redis) -> None:
-    await started(redis)
+    await let_a_second_pass(redis)
     clock = PatientClock()
     pace = pace_of(redis, per_second=20, clock=clock)
     before = await calls_of(redis, "evalsha")
@@ -217,7 +203,7 @@ async def test_checkout_books_its_place_in_one_call(redis: Redis) -> None:
 
 
 async def test_a_permit_that_is_not_used_comes_back(redis: Redis) -> None:
-    await started(redis)
+    await let_a_second_pass(redis)
     pace = pace_of(redis, per_second=2, clock=SystemClock())
     assert (await pace.permit(Lane.CHECKOUT, patience_ms=0)).come_back_ms == 0
     waiting = asyncio.create_task(pace.permit(Lane.CHECKOUT, patience_ms=5_000))
@@ -229,15 +215,8 @@ async def test_a_permit_that_is_not_used_comes_back(redis: Redis) -> None:
     assert await schedule_ahead_ms(redis) == pytest.approx(booked - 525, abs=100)
 
 
-class HeldClock(SystemClock):
-    """Lets nobody wake up."""
-
-    async def sleep_ms(self, delay_ms: float) -> None:
-        await asyncio.Event().wait()
-
-
 async def test_a_batch_permit_that_is_not_used_goes_to_the_next_who_waits(redis: Redis) -> None:
-    await started(redis)
+    await let_a_second_pass(redis)
     pace = pace_of(redis, per_second=1_000, clock=HeldClock())
     asking = [asyncio.create_task(pace.permit(Lane.BATCH, patience_ms=5_000)) for _ in range(60)]
     await asyncio.wait(asking, timeout=0.2)
@@ -253,7 +232,7 @@ async def test_a_batch_permit_that_is_not_used_goes_to_the_next_who_waits(redis:
 
 
 async def test_the_last_batch_permit_of_a_lease_comes_back_unused(redis: Redis) -> None:
-    await started(redis)
+    await let_a_second_pass(redis)
     pace = pace_of(redis, per_second=20, clock=HeldClock())
     asking = asyncio.create_task(pace.permit(Lane.BATCH, patience_ms=5_000))
     await asyncio.wait([asking], timeout=0.1)
@@ -268,12 +247,12 @@ THROTTLED = Outcome(Verdict.THROTTLED, "Throttling.User")
 
 async def rate_of(redis: Redis) -> tuple[int, float]:
     client: Any = redis
-    epoch, cut = await client.hmget(KEY, "epoch", "cut")
+    epoch, cut = await client.hmget(SCHEDULE, "epoch", "cut")
     return int(epoch), float(cut or 0)
 
 
 async def test_throttled_calls_of_several_workers_cut_once_and_all_learn_of_it(redis: Redis) -> None:
-    await started(redis)
+    await let_a_second_pass(redis)
     one, other = pace_of(redis, per_second=1_000), pace_of(redis, per_second=1_000)
     permits = [await pace.permit(Lane.CHECKOUT, patience_ms=100) for pace in (one, other) * 5]
     before, _ = await rate_of(redis)
@@ -288,42 +267,42 @@ async def test_throttled_calls_of_several_workers_cut_once_and_all_learn_of_it(r
 
 @pytest.mark.parametrize("verdict", [Verdict.NOT_PROCESSED, Verdict.AMBIGUOUS])
 async def test_calls_that_may_not_have_arrived_tell_nothing_of_the_rate(redis: Redis, verdict: Verdict) -> None:
-    await started(redis)
+    await let_a_second_pass(redis)
     pace = pace_of(redis)
     pace.report(await pace.permit(Lane.CHECKOUT, patience_ms=100), Outcome(verdict, "x"), 20)
     await pace.permit(Lane.CHECKOUT, patience_ms=100)
     client: Any = redis
-    assert await client.hmget(KEY, "accepted_since", "refused_since") == [None, None]
-    assert await client.hget(KEY, "unwell") == ("1" if verdict is Verdict.AMBIGUOUS else None)
+    assert await client.hmget(SCHEDULE, "accepted_since", "refused_since") == [None, None]
+    assert await client.hget(SCHEDULE, "unwell") == ("1" if verdict is Verdict.AMBIGUOUS else None)
 
 
 async def test_what_became_of_a_call_is_told_with_the_next_wish_or_soon(redis: Redis) -> None:
-    await started(redis)
+    await let_a_second_pass(redis)
     pace, client = pace_of(redis), cast("Any", redis)
     permit = await pace.permit(Lane.CHECKOUT, patience_ms=100)
     pace.report(permit, Outcome(Verdict.DONE, "OK"), 20)
     await pace.permit(Lane.BATCH, patience_ms=100)
-    assert await client.hget(KEY, "accepted_since") == "1"
+    assert await client.hget(SCHEDULE, "accepted_since") == "1"
     pace.report(permit, Outcome(Verdict.WRONG_REQUEST, "isv.PHONE_INVALID"), 20)
     end = time.monotonic() + 2
-    while await client.hget(KEY, "accepted_since") != "2":
+    while await client.hget(SCHEDULE, "accepted_since") != "2":
         assert time.monotonic() < end, "flushed after 50 ms"
         await asyncio.sleep(0.01)
 
 
 async def test_telling_takes_no_place(redis: Redis) -> None:
-    await started(redis)
+    await let_a_second_pass(redis)
     pace, client = pace_of(redis, per_second=20), cast("Any", redis)
     pace.report(Permit(Lane.CHECKOUT), Outcome(Verdict.DONE, "OK"), 20)
     end = time.monotonic() + 2
-    while await client.hget(KEY, "accepted_since") != "1":
+    while await client.hget(SCHEDULE, "accepted_since") != "1":
         assert time.monotonic() < end
         await asyncio.sleep(0.001)
     assert await schedule_ahead_ms(redis) < 20, "a place is 52 ms"
 
 
 async def test_the_providers_own_delay_holds_every_worker(redis: Redis) -> None:
-    await started(redis)
+    await let_a_second_pass(redis)
     one, other = pace_of(redis), pace_of(redis)
     permit = await one.permit(Lane.CHECKOUT, patience_ms=100)
     one.report(permit, Outcome(Verdict.THROTTLED, "Throttling.User", retry_after_ms=5_000), 20)
@@ -333,7 +312,7 @@ async def test_the_providers_own_delay_holds_every_worker(redis: Redis) -> None:
 
 
 async def test_a_redis_that_lost_everything_starts_again_without_a_burst(redis: Redis) -> None:
-    await started(redis)
+    await let_a_second_pass(redis)
     await grants_at_once(redis, Lane.CHECKOUT, 200)
     client: Any = redis
     await client.flushall()
@@ -343,7 +322,7 @@ async def test_a_redis_that_lost_everything_starts_again_without_a_burst(redis: 
 async def test_whoever_waits_learns_that_redis_is_away(redis: Redis) -> None:
     pace = pace_of(redis)
     client: Any = redis
-    await client.set(KEY, "no schedule")
+    await client.set(SCHEDULE, "no schedule")
     for lane in DEPTH_MS:
         with pytest.raises(ResponseError):
             await pace.permit(lane, patience_ms=100)
