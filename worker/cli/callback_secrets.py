@@ -12,14 +12,13 @@ from rich.text import Text
 from worker import producers
 from worker.callbacks.rotation import LONGEST_GRACE_MS, Rotation, RotationRefusedError, host_owner, named_owner
 from worker.callbacks.signature import MissingExtraError, SigningKey, fingerprint_of, parse_secret
-from worker.cli.output import Exit, complain, print_json, print_table, readable_time, refuse
+from worker.cli.output import Exit, complain, print_json, print_table, readable_age, readable_time, refuse
 from worker.domain.callback_secret import SecretOwner
 from worker.domain.durations import duration_ms, parse_duration
 from worker.errors import LedgerUnavailableError
 from worker.ledger.callback_secrets import StoredSecret
 
 _DEFAULT = "AXN_CALLBACK_SECRET"
-_MS_PER_UNIT = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000))
 
 
 def rotate(
@@ -154,15 +153,8 @@ def _print_keys(rows: list[dict[str, Any]]) -> None:
     for name in ("owner", "kind", "fingerprint", "signature", "age", "retires in"):
         table.add_column(name, overflow="fold")
     for row in rows:
-        age = _span(now_ms - row["created_at"]) if row["created_at"] else "–"
-        retires = _span(row["retires_at"] - now_ms) if row["retires_at"] else "–"
+        age = readable_age(now_ms - row["created_at"]) if row["created_at"] else "–"
+        retires = readable_age(row["retires_at"] - now_ms) if row["retires_at"] else "–"
         shown = (row["owner"], row["kind"], row["fingerprint"], row["signature"] or "–", age, retires)
         table.add_row(*(Text(cell) for cell in shown))
     print_table(table)
-
-
-def _span(span_ms: int) -> str:
-    for unit, length_ms in _MS_PER_UNIT:
-        if span_ms >= length_ms:
-            return f"{span_ms // length_ms}{unit}"
-    return "0s"
