@@ -42,6 +42,16 @@ def test_a_bind_row_becomes_a_bind_request() -> None:
     assert row.request() == BindRequest(phone_no_a=A, expires_in="2h", callback_url="https://h.example")
 
 
+def test_a_bind_row_s_own_columns_say_how_its_binding_is_kept() -> None:
+    row = judged(
+        {"op": "bind", "phone_no_a": A, "expires_in": "2h", "renew_for": "30d", "extend_by": "1d", "renew_lead": "1h",
+         "if_gone": "report"}
+    )  # fmt: skip
+    assert isinstance(row, BindRow)
+    renew = {"for": "30d", "extend_by": "1d", "lead": "1h", "if_gone": "report"}
+    assert row.request() == BindRequest(phone_no_a=A, expires_in="2h", renew=renew)
+
+
 @pytest.mark.parametrize(
     ("operation", "aspect"),
     [
@@ -88,6 +98,11 @@ def test_a_rebind_row_keeps_what_it_does_not_say() -> None:
         ({"op": "bind", "phone_no_a": A, "expires_in": "1s"}, {"expiration": "must be more than 120 s"}),
         ({"op": "bind", "phone_no_a": A, "expires_in": "2h", "lane": "checkout"}, {"lane": "is of no use for bind"}),
         ({"op": "bind", "phone_no_a": A, "expires_in": "2h", "key": "k" * 257}, {"key": "must be text, not too long"}),
+        ({"op": "bind", "phone_no_a": A, "expires_in": "2h", "renew_while": "shut", "renew_lead": "x"},
+         {"renew_while": "must be 'open'", "renew_lead": "must be a span of time"}),
+        ({"op": "bind", "phone_no_a": A, "expires_in": "2h", "extend_by": "1d"}, {"renew_until": "must give exactly"}),
+        ({"op": "bind", "phone_no_a": A, "expires_in": "2h", "renew_for": "1h"}, {"renew_for": "must be longer than"}),
+        ({"op": "unbind", **BY_PROVIDER, "renew_while": "open"}, {"renew_while": "is of no use for unbind"}),
         ({"op": "unbind", "out_order_id": "a\nb"}, {"out_order_id": "must be text, not too long"}),
         ({"op": "unbind", "out_order_id": "o", "pool_key": "FC1"}, {"bind_job_id": "give one of bind_job_id, out_ord"}),
         ({"op": "unbind", **BY_PROVIDER, "product_type": "AXN_170", "pool_key": "FC1"},

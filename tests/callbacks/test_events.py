@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.callbacks.events import LONGEST_BODY_BYTES, ended_body, orphan_found_body
+from worker.callbacks.events import LONGEST_BODY_BYTES, BindingEvent, binding_body, ended_body, orphan_found_body
 from worker.domain.bind_request import BindRequest
 from worker.domain.job import JobKind, JobState, Orphan
 
@@ -182,7 +182,11 @@ def test_a_itself_is_told_only_where_the_setting_says_so() -> None:
         fields={"message": "A 15012345678 bound"},
         full_phone_no_a=True,
     )
-    for body in (bind, orphan_body(PARAMETERS, full_phone_no_a=True)):
+    kept = binding_body(
+        BindingEvent.LOST, job_id="k1", unix_ms=1, parameters=PARAMETERS, fields={"message": "15012345678 lost"},
+        full_phone_no_a=True,
+    )  # fmt: skip
+    for body in (bind, orphan_body(PARAMETERS, full_phone_no_a=True), kept):
         assert body.count("15012345678") == 1
         assert json.loads(body)["data"]["phone_no_a"] == "15012345678"
 
@@ -218,6 +222,9 @@ def test_a_body_is_json_below_20_kb_whatever_was_put_into_it(
             full_phone_no_a=full,
         ),
         orphan_body(parameters, full_phone_no_a=full),
+        binding_body(
+            BindingEvent.REBOUND, job_id="k1", unix_ms=1, parameters=parameters, fields=fields, full_phone_no_a=full
+        ),
     ]
     for body in bodies:
         assert len(body.encode()) < LONGEST_BODY_BYTES

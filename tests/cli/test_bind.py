@@ -51,6 +51,11 @@ BAD: list[tuple[dict[str, str | None], str, str]] = [
     ({"callback_deadline": "T15012345678"}, "callback_deadline", "must be a span"),
     ({"callback_url": "https://h/", "callback_deadline": "2020-01-01T00:00:00Z"}, "callback_deadline", "must be ahead"),
     ({"callback_order_key": "o"}, "callback_order_key", "is of no use without callback_url"),
+    ({"renew_until": "2099-02-30 00:00:00"}, "renew.until", "must be"),
+    ({"renew_for": "1h"}, "renew.for", "must be longer than the binding's first length"),
+    ({"extend_by": "1h"}, "renew", "must give exactly one of until, for and while"),
+    ({"renew_for": "1d", "extend_by": "2h", "renew_lead": "90m"}, "renew.lead", "at most half of extend_by"),
+    ({"renew_for": "1d", "if_gone": A}, "renew.if_gone", "must be 'rebind_same_x'"),
     ({"deadline": "T15012345678"}, "deadline", "must be a span"),
     ({"on_doubt": "15012345678"}, "on_doubt", "must be 'hold' or 'rebind'"),
     ({"lane": "15012345678"}, "lane", "must be 'checkout' or 'batch'"),
@@ -113,6 +118,13 @@ def test_a_filed_request_prints_its_id_and_waits_in_ledger_and_queue(
     assert (sent["PhoneNoA"], sent["ExpectCity"], sent["IsRecordingEnabled"]) == (A, "上海", "false")
     with redis.Redis.from_url(redis_server.url(1), decode_responses=True) as broker:
         assert broker.llen("axn.checkout") == 1
+
+
+def test_a_kept_binding_s_options_reach_its_record(axn: Axn, ledger: "redis.Redis") -> None:
+    ended = axn(*words(extend_by="1d", renew_lead="1h", if_gone="report"), "--renew-while-open")
+    assert record_of(ledger, ended.out.strip())["renew"] == (
+        '{"extend_by":86400000,"lead":3600000,"while":"open","if_gone":"report"}'
+    )
 
 
 def test_with_json_the_id_is_one_line_of_json(axn: Axn, ledger: "redis.Redis") -> None:

@@ -79,6 +79,7 @@ def test_an_unknown_field_unlike_any_other_is_refused_without_a_guess() -> None:
 
 
 BAD_BY_FIELD: dict[str, Any] = {
+    "renew": "x",
     "phone_no_a": "150 0000 0000", "pool_key": "", "expiration": "2026-02-30 00:00:00", "phone_no_b": "+8615000000000",
     "phone_no_x": 15000000000, "expect_city": "a\nb", "is_recording_enabled": "maybe", "out_id": "x" * 1025,
     "out_order_id": 7, "no_type": b"x", "call_display_type": 4, "call_restrict": "CONTROL_CLEAR_DISABLE",
@@ -227,6 +228,7 @@ OTHER: dict[str, Any] = {
     "asr_model_id": "1", "ring_config": {}, "extend": "1", "owner_id": 1, "resource_owner_id": 1,
     "resource_owner_account": "1", "callback_url": "https://h", "callback_secret_name": "s", "callback_deadline": 1,
     "callback_order_key": "o", "deadline": 1, "on_doubt": "rebind", "lane": "batch",
+    "renew": {"while": "open"},
 }  # fmt: skip
 
 

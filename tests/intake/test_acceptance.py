@@ -71,6 +71,34 @@ def test_expires_in_counts_from_now_and_goes_out_in_shanghai_time() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("renew", "faults"),
+    [
+        (
+            {"until": "2026-12-01 14:00:00"},
+            {"renew.until": "must be later than the expiration, or there is nothing to"},
+        ),
+        ({"for": "2h"}, {"renew.for": "must be longer than the binding's first length"}),
+        ({"until": "2026-12-01 14:00:01"}, {}),
+        ({"for": "7201s"}, {}),
+        ({"while": "open"}, {}),
+    ],
+)
+def test_a_binding_is_kept_for_longer_than_its_first_length(renew: dict[str, str], faults: dict[str, str]) -> None:
+    given = {**MINIMUM, "renew": renew}
+    if faults:
+        found = faults_of(given)
+        assert {name: rule[: len(faults.get(name, ""))] for name, rule in found.items()} == faults
+    else:
+        assert acceptance().parse(given)
+
+
+def test_a_job_knows_how_its_binding_is_kept_only_if_it_is() -> None:
+    kept = acceptance().job_of(BindRequest(**MINIMUM, renew={"for": "30d", "if_gone": "report"}))
+    assert kept.renew == '{"for":2592000000,"if_gone":"report"}'
+    assert "renew" not in acceptance().job_of(BindRequest(**MINIMUM)).pairs()
+
+
 def test_a_requests_own_pool_key_stands_before_the_settings() -> None:
     assert acceptance().job_of(BindRequest(**MINIMUM, pool_key="FC2")).parameters["PoolKey"] == "FC2"
 

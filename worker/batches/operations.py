@@ -42,16 +42,22 @@ ASPECT_FIELDS: Mapping[Operation, tuple[str, ...]] = {
 OLD_AND_NEW = {"new_phone_no_x": "phone_no_x", "new_pool_key": "pool_key", "new_out_order_id": "out_order_id"}
 """A rebind's own columns for what would else name its old binding: the fields of the new one's bind request."""
 
+RENEWAL = {
+    "renew_until": "until", "renew_for": "for", "renew_while": "while", "extend_by": "extend_by", "renew_lead": "lead",
+    "if_gone": "if_gone",
+}  # fmt: skip
+"""A bind's own columns for the parts of its request's `renew`."""
+
 _ROW_OWN = frozenset({"op", "key"})
-_NOT_BY_ROW = frozenset({"idempotency_key", "lane"})
-"""Of requests, what the batch itself decides: each row's key, and the lane."""
+_NOT_BY_ROW = frozenset({"idempotency_key", "lane", "renew"})
+"""Of requests, what the batch itself decides: each row's key, and the lane; and what has columns for its parts."""
 _OURS = frozenset(JobRequest.model_fields) - _NOT_BY_ROW
 _BIND = frozenset(BindRequest.model_fields) - _NOT_BY_ROW
 NAMING_FIELDS = (frozenset(ChangeRequest.model_fields) - frozenset(JobRequest.model_fields)) | {"out_order_id"}
 """What names a binding: all of a change request's own fields, or the OutOrderId that we bound it with."""
 
 FIELDS: Mapping[Operation, frozenset[str]] = {
-    Operation.BIND: _ROW_OWN | _BIND,
+    Operation.BIND: _ROW_OWN | _BIND | frozenset(RENEWAL),
     Operation.UNBIND: _ROW_OWN | _OURS | NAMING_FIELDS,
     Operation.REBIND: _ROW_OWN | _BIND | NAMING_FIELDS | {"mode", *OLD_AND_NEW},
     **{

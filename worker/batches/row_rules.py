@@ -12,6 +12,7 @@ from worker.batches.operations import (
     FIELDS,
     NAMING_FIELDS,
     OLD_AND_NEW,
+    RENEWAL,
     Operation,
     RebindMode,
 )
@@ -38,6 +39,7 @@ _WISHES: Mapping[Operation, frozenset[str]] = {
     for operation, fields in FIELDS.items()
 }
 _NEW_NAMES = {old: new for new, old in OLD_AND_NEW.items()}
+_RENEWAL_NAMES = {"renew": "renew_until"} | {f"renew.{part}": column for column, part in RENEWAL.items()}
 
 
 class BadRowError(Exception):
@@ -106,7 +108,7 @@ class RowRules:
         given = self._with_defaults(raw.given, operation)
         faults = [*raw.faults, *_faults_of_cells(operation, given)]
         if operation is Operation.BIND:
-            self._judge_request(_wishes_of(operation, given), JobKind.BIND, given, faults)
+            self._judge_request(_wishes_of(operation, given), JobKind.BIND, given, faults, names=_RENEWAL_NAMES)
         else:
             spoiled = {fault.field for fault in faults}
             faults += [fault for fault in _faults_of_change(operation, given) if fault.field not in spoiled]
@@ -179,7 +181,9 @@ def _wishes_of(operation: Operation, given: Mapping[str, Any]) -> dict[str, Any]
     wanted = _WISHES[operation]
     if operation is Operation.REBIND:
         return {OLD_AND_NEW.get(name, name): value for name, value in given.items() if name in wanted}
-    return {name: value for name, value in given.items() if name in wanted}
+    wishes = {name: value for name, value in given.items() if name in wanted}
+    renew = {part: wishes.pop(column) for column, part in RENEWAL.items() if column in wishes}
+    return wishes | ({"renew": renew} if renew else {})
 
 
 def _faults_of_cells(operation: Operation, given: Mapping[str, Any]) -> list[FieldFault]:

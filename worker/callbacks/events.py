@@ -7,6 +7,7 @@ and raises the version where one goes or changes its meaning. A body is always b
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from enum import StrEnum
 
 from worker.domain.job import JobKind, JobState, Orphan
 from worker.domain.masking import mask_number, mask_text
@@ -25,6 +26,27 @@ _OUTCOMES = {
     JobState.FAILED: "failed",
     JobState.IN_DOUBT: "in_doubt",
     JobState.EXPIRED: "expired",
+}
+
+
+class BindingEvent(StrEnum):
+    """What may happen to a binding that is kept."""
+
+    RENEWED = "renewed"
+    """It lasts longer now."""
+    RENEWAL_FAILED = "renewal_failed"
+    """It could not be renewed, and a person should look; it is tried on up to its end."""
+    REBOUND = "rebound"
+    """It had ended, and A was bound anew."""
+    LOST = "lost"
+    """It has ended, and nothing came in its place."""
+
+
+_STATE_AFTER = {
+    BindingEvent.RENEWED: "active",
+    BindingEvent.RENEWAL_FAILED: "active",
+    BindingEvent.REBOUND: "replaced",
+    BindingEvent.LOST: "lapsed",
 }
 
 
@@ -106,6 +128,45 @@ def orphan_found_body(
         "unbind_job_id": orphan.unbind_job_id,
     }
     return _event("binding.orphaned", unix_ms, data)
+
+
+def binding_body(
+    event: BindingEvent,
+    *,
+    job_id: str,
+    unix_ms: int,
+    parameters: Mapping[str, str],
+    fields: Mapping[str, str | int],
+    full_phone_no_a: bool = False,
+) -> str:
+    """The JSON text that tells what became of a binding that is kept.
+
+    Args:
+        event: what.
+        job_id: of the job that made the binding.
+        unix_ms: when.
+        parameters: BindAxn's, as they stand after it.
+        fields: phone_no_x, subs_id, renewals; where there are any, code and message; of a binding made anew, those of
+            the new one, old_phone_no_x, old_subs_id and new_job_id.
+        full_phone_no_a: tell A itself; else only its masked form leaves.
+    """
+    data: dict[str, str | int] = {
+        "version": PAYLOAD_VERSION,
+        "job_id": job_id,
+        "state": _STATE_AFTER[event],
+        "phone_no_a": _phone_no_a(parameters, full_phone_no_a),
+        "phone_no_x": fields.get("phone_no_x", ""),
+        "subs_id": fields.get("subs_id", ""),
+        "expiration": parameters.get("Expiration", ""),
+        "out_id": parameters.get("OutId", ""),
+        "out_order_id": parameters.get("OutOrderId", ""),
+        "renewals": fields.get("renewals", 0),
+        "code": fields.get("code", ""),
+        "message": mask_text(str(fields.get("message", ""))),
+    }
+    if event is BindingEvent.REBOUND:
+        data |= {name: fields.get(name, "") for name in ("old_phone_no_x", "old_subs_id", "new_job_id")}
+    return _event(f"binding.{event.value}", unix_ms, data)
 
 
 def _phone_no_a(parameters: Mapping[str, str], full_phone_no_a: bool) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from worker import producers
+from worker.cli import renewal_options as renewal
 from worker.cli.output import Exit, complain, exit_of, print_job, print_json, refuse
 from worker.domain.durations import parse_duration
 from worker.domain.job import JobKind
@@ -31,6 +32,12 @@ def bind(
     out_id: Annotated[str, typer.Option(help="Your id, told in call receipts.")] = "",
     out_order_id: Annotated[str, typer.Option(help="Your order's id.")] = "",
     record: Annotated[bool | None, typer.Option("--record/--no-record", help="Record calls.")] = None,
+    renew_until: renewal.RenewUntil = "",
+    renew_for: renewal.RenewFor = "",
+    renew_while_open: renewal.RenewWhileOpen = False,
+    extend_by: renewal.ExtendBy = "",
+    renew_lead: renewal.RenewLead = "",
+    if_gone: renewal.IfGone = "",
     callback_secret_name: Annotated[str, typer.Option(help="The named secret that signs the callback.")] = "",
     callback_url: Annotated[str, typer.Option(help="Told when the job has ended.")] = "",
     idempotency_key: Annotated[str, typer.Option(help="The same key is the same job, however often it is sent.")] = "",
@@ -59,6 +66,9 @@ def bind(
         "out_order_id": out_order_id, "is_recording_enabled": record, "callback_url": callback_url,
         "callback_deadline": callback_deadline, "callback_order_key": callback_order_key,
         "idempotency_key": idempotency_key, "deadline": deadline, "on_doubt": on_doubt, "lane": lane,
+        "renew": renewal.renew_of(
+            renew_until, renew_for, while_open=renew_while_open, extend_by=extend_by, lead=renew_lead, if_gone=if_gone
+        ),
     }  # fmt: skip
     file_request(given, durability=durability, wait=wait, as_json=as_json)
 

@@ -15,8 +15,8 @@ from pydantic import BeforeValidator, Field, PositiveInt
 from worker.domain.durations import Duration
 from worker.domain.expiration import wire_expiration
 from worker.domain.job import JobKind, OnDoubt
-from worker.domain.job_request import JobRequest
 from worker.domain.phone_numbers import CustomerNumber, PrivateNumber
+from worker.domain.renewed_request import RenewedRequest
 from worker.domain.request_fields import CallDisplayType, ExpirationTime, Flag, Text
 from worker.errors import FieldFault
 
@@ -31,7 +31,7 @@ def _ring_config(given: object) -> object:
     raise ValueError('must be a JSON object such as {"AXNRing_A": "…"}')
 
 
-class BindRequest(JobRequest):
+class BindRequest(RenewedRequest):
     """One number to bind.
 
     Raises:

@@ -16,6 +16,7 @@ from worker.domain.expiration import PROVIDER_MINIMUM, parse_expiration, unix_ms
 from worker.domain.job import JobKind, OnDoubt
 from worker.domain.job_ids import job_id_for_key, new_job_id
 from worker.domain.masking import mask_value
+from worker.domain.renewed_request import faults_of_wish
 from worker.domain.unbind_request import UnbindRequest
 from worker.errors import FieldFault, InvalidRequestError
 from worker.intake.changes import FoundBindings, change_parameters, named_binding
@@ -128,6 +129,7 @@ class Acceptance:
             kind=request.kind,
             is_confirmed=isinstance(request, ChangeRequest) and request.names_confirmed_binding,
             callback=_wishes_of(request),
+            renew=request.renew.policy.as_json() if isinstance(request, BindRequest) and request.renew else "",
         )
 
     def is_far_enough(self, expiration: datetime) -> bool:
@@ -148,9 +150,10 @@ class Acceptance:
 
     def _faults_of(self, request: AnyRequest) -> list[FieldFault]:
         instead = [getattr(request, name) for name in _INSTEAD_OF_POOL_KEY[request.kind]]
-        faults = self._faults(
-            expiration=self._expiration(request), pools=[request.pool_key, *instead], url=request.callback_url
-        )
+        expiration = self._expiration(request)
+        faults = self._faults(expiration=expiration, pools=[request.pool_key, *instead], url=request.callback_url)
+        if isinstance(request, BindRequest):
+            faults += faults_of_wish(request.renew, expiration, self._now())
         return faults + self._faults_of_wishes(request)
 
     def _faults_of_wishes(self, request: AnyRequest) -> list[FieldFault]:
