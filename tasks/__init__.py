@@ -23,6 +23,7 @@ from worker.errors import (
     WaitTimeoutError,
 )
 from worker.intake.intake import Submitted
+from worker.order_producers import close_order, close_order_async
 from worker.producers import (
     close,
     read,
@@ -34,10 +35,12 @@ from worker.producers import (
     wait,
     wait_async,
 )
+from worker.renewals.closing import ClosedOrder
 
 __all__ = [
     "AxnError",
     "BindRequest",
+    "ClosedOrder",
     "Durability",
     "DurabilityUnavailableError",
     "DurabilityUnconfirmedError",
@@ -55,6 +58,8 @@ __all__ = [
     "UpdateRequest",
     "WaitTimeoutError",
     "close",
+    "close_order",
+    "close_order_async",
     "job_id_for_key",
     "read",
     "read_async",

@@ -4,7 +4,7 @@ import logging
 
 from tasks.process import this_process
 from worker.app import app
-from worker.messages import TASK_JOBS, decode_ids
+from worker.messages import RENEWAL_MARK, TASK_JOBS, decode_ids
 
 _log = logging.getLogger(__name__)
 
@@ -17,4 +17,10 @@ def jobs(message: object = None, *_: object, **__: object) -> None:
     except ValueError as unreadable:
         _log.error("message dropped: %s; the timetable publishes its jobs again", unreadable)
         return
-    this_process().work_on(told.lane, told.ids, published_at_ms=told.published_at_ms)
+    process = this_process()
+    renewals = [id_ for id_ in told.ids if id_.startswith(RENEWAL_MARK)]
+    if renewals:
+        process.renew(renewals, published_at_ms=told.published_at_ms)
+    jobs_ = [id_ for id_ in told.ids if not id_.startswith(RENEWAL_MARK)]
+    if jobs_:
+        process.work_on(told.lane, jobs_, published_at_ms=told.published_at_ms)

@@ -51,6 +51,10 @@ class WorkerProcess:
         if handed_back:
             self.runtime.run(self.services.producer.announcer.publish(lane, handed_back, published_at_ms))
 
+    def renew(self, ids: Sequence[str], *, published_at_ms: int = 0) -> None:
+        """Begin to renew what these messages stand for, in the background."""
+        self.runtime.call_soon(self.services.renewals.begin, ids, published_at_ms)
+
     def stop_claiming(self) -> None:
         """Begin nothing more, hand back what was not sent, and after the grace time what is still under way."""
         self.runtime.call_soon(self.services.stop_claiming, self.grace_s)

@@ -7,6 +7,7 @@ set of connections per process, made at the first call from the AXN_ settings, a
 import asyncio
 import atexit
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from worker.app import build_app
@@ -204,6 +205,12 @@ async def _asking(services: ProducerServices, work: Coroutine[Any, Any, T]) -> T
     """Whatever is wrong with Redis becomes a LedgerUnavailableError that says so."""
     async with asking(services.redis, is_one_call=False):
         return await work
+
+
+def begin(work: Callable[[ProducerServices], Coroutine[Any, Any, T]]) -> "Future[T]":
+    """Begin some work on this process's services; Redis's faults become LedgerUnavailableErrors."""
+    producer = _producer.get()
+    return producer.runtime.submit(_asking(producer.services, work(producer.services)))
 
 
 def list_jobs(wanted: listing.JobFilter, limit: int, tell: Tell) -> list[Job]:

@@ -1,9 +1,9 @@
-"""The settings' groups: what stands behind AXN_PACE__…, AXN_CIRCUIT__…, AXN_RETRY__… and AXN_DOUBT__…."""
+"""The settings' groups: what stands behind AXN_PACE__…, AXN_CIRCUIT__…, AXN_RETRY__…, AXN_DOUBT__… and AXN_RENEWAL__…."""
 
 from datetime import timedelta
 from typing import Self
 
-from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from worker.domain.durations import Duration, duration_ms
 
@@ -104,3 +104,28 @@ class DoubtSettings(BaseModel):
         timedelta(seconds=30),
         description="how long the provider's queries may show an older state: so long a binding not found may exist",
     )
+
+
+class RenewalSettings(BaseModel):
+    """How bindings are kept."""
+
+    spread: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="share of the time until its lead by which a binding may be renewed earlier, each by its own; so "
+        "bindings of one minute are not renewed in one minute",
+    )
+    in_flight: PositiveInt = Field(
+        16, description="renewals that one process makes at a time in each of the ledger's 16 partitions"
+    )
+    lease: Duration = Field(
+        timedelta(seconds=15), description="how long a partition's renewals stay a dead process's; a living one goes on"
+    )
+
+    @field_validator("lease")
+    @classmethod
+    def _lease_holds(cls, lease: timedelta) -> timedelta:
+        if lease < timedelta(seconds=1):
+            raise ValueError("must be at least 1s")
+        return lease

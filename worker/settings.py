@@ -27,7 +27,14 @@ from worker.domain.durability import Durability
 from worker.domain.durations import Duration, duration_ms
 from worker.domain.job import DoubtProbe
 from worker.errors import SettingsError
-from worker.setting_groups import PREFIX, CircuitSettings, DoubtSettings, PaceSettings, RetrySettings
+from worker.setting_groups import (
+    PREFIX,
+    CircuitSettings,
+    DoubtSettings,
+    PaceSettings,
+    RenewalSettings,
+    RetrySettings,
+)
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -182,6 +189,7 @@ class Settings(BaseSettings):
     circuit: CircuitSettings = CircuitSettings()
     retry: RetrySettings = RetrySettings()
     doubt: DoubtSettings = DoubtSettings()
+    renewal: RenewalSettings = RenewalSettings()
 
     @model_validator(mode="after")
     def _lease_outlasts_an_attempt(self) -> Self:

@@ -32,6 +32,10 @@ STEPS = (
     "attempt.answered",  # the provider's answer is known here alone
     "attempt.settled",  # the ledger has the outcome and the callback it owes
     "attempt.done",  # all jobs of the message are dealt with, the message is not acknowledged
+    "renewal.sending",  # the binding is held, the request goes out next
+    "renewal.answered",  # the provider's answer is known here alone
+    "renewal.settled",  # the ledger has the new end
+    "renewal.gone",  # it is said that the binding is bound anew, the job is not filed
     "callback.answered",  # the receiver's answer to a try is known here alone
     "tick.taken",  # due entries are pushed forward, nothing is published
     "tick.published",  # all messages are out

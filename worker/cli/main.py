@@ -17,6 +17,8 @@ from worker.cli import (
     jobs,
     pace,
     receiver,
+    renewal_close,
+    renewals,
     resolve,
     sandbox,
     settings,
@@ -44,6 +46,8 @@ app.add_typer(batch.app, name="batch")
 app.add_typer(job.app, name="job")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(pace.app, name="pace")
+app.add_typer(renewals.app, name="renewals")
+renewals.app.command()(renewal_close.close)
 jobs.app.command()(resolve.resolve)
 jobs.app.command()(resolve.audit)
 app.add_typer(callbacks.app, name="callbacks")

@@ -1,0 +1,64 @@
+"""The moment a binding is made that is to be kept: its policy begins, and its first renewal gets its time.
+
+The time is written just before the end of the job that makes the binding, so that no binding can be there without one.
+Should the end never be written, whoever looks at the time finds no binding and takes it out.
+"""
+
+import dataclasses
+
+from redis.asyncio import Redis
+
+from worker.domain.job_ids import partition_of
+from worker.domain.renewal import DEFAULT_SPREAD, RenewalPolicy, due_at
+from worker.ledger.keys import timetable_key
+from worker.ledger.records import Claim, Settlement
+from worker.ledger.registration import registration_of
+from worker.ledger.renewal_keys import renewal_member, renewals_due_key, renewals_key
+from worker.provider.nonce import new_seed
+from worker.redis_scripts import load_script
+
+
+class Keeping:
+    """Begins policies.
+
+    Args:
+        redis: a client that decodes replies to text.
+        spread: by what share of their time bindings are renewed earlier than they must be, each by its own.
+    """
+
+    def __init__(self, redis: Redis, *, spread: float = DEFAULT_SPREAD) -> None:
+        self._spread = spread
+        self._await = load_script(redis, "worker.ledger", "await_renewal")
+
+    async def begin(self, claim: Claim, settlement: Settlement) -> Settlement:
+        """The settlement of a job that binds, with what its record needs to be renewed; any other as it is.
+
+        Whoever makes a binding for which another one's policy is to go on settles it with the field `renew`.
+        """
+        text = str(settlement.fields.get("renew", claim.renew))
+        expires_at, _ = registration_of(claim, settlement)
+        if not text or not expires_at:
+            return settlement
+        policy = begun(text, claim, expires_at)
+        due = due_at(policy, claim.job_id, expires_at, claim.now_ms, self._spread)
+        fields: dict[str, str | int] = {"renew": policy.as_json(), "renew_seed": new_seed()}
+        if due is not None:
+            await self.expect(claim.job_id, due)
+            fields["renew_due"] = due
+        return dataclasses.replace(settlement, fields={**settlement.fields, **fields})
+
+    async def expect(self, binding_id: str, due: int | None) -> None:
+        """Say when this binding is to be renewed next, Unix ms; None: never."""
+        partition = partition_of(binding_id)
+        await self._await(
+            [renewals_key(partition), renewals_due_key(partition), timetable_key(partition)],
+            [binding_id, "" if due is None else due, renewal_member(partition)],
+        )
+
+
+def begun(text: str, claim: Claim, expires_at: int) -> RenewalPolicy:
+    """The policy that begins with this binding. Its first length counts from when the request was accepted."""
+    policy = RenewalPolicy.from_json(text)
+    asked_for_ms = expires_at - (claim.accepted_at or claim.now_ms)
+    policy = dataclasses.replace(policy, extend_by_ms=policy.extend_by_ms or asked_for_ms)
+    return policy.begun(claim.now_ms, expires_at)

@@ -1,0 +1,69 @@
+"""The parts of one process's renewals, put together."""
+
+from redis.asyncio import Redis
+
+from worker.attempt.decisions import RetryRules
+from worker.attempt.paced_provider import LaneCaller, PacedProvider
+from worker.clock import Clock
+from worker.domain.durations import duration_ms
+from worker.domain.job import Lane
+from worker.ledger.binding_queue import BindingQueue
+from worker.ledger.expiry_checks import ExpiryChecks
+from worker.ledger.ledger import Ledger
+from worker.ledger.renewals import Renewals
+from worker.pace.keys import account_of
+from worker.progress import Progress
+from worker.provider.api import ProviderApi
+from worker.publisher import Announcer
+from worker.renewals.expiry_guard import ExpiryGuard
+from worker.renewals.gone import GoneDesk
+from worker.renewals.renewing import Renewer
+from worker.renewals.rules import RenewalRules
+from worker.renewals.session import RenewalSessions
+from worker.settings import Settings
+
+_HOLD_SLACK_MS = 2_000
+
+
+def build_renewals(redis: Redis, settings: Settings, *, order_look_ms: int) -> Renewals:
+    """What the ledger knows of kept bindings."""
+    return Renewals(
+        redis,
+        spread=settings.renewal.spread,
+        give_up_ms=duration_ms(settings.callback_give_up),
+        order_look_ms=order_look_ms,
+    )
+
+
+def build_expiry_checks(redis: Redis, settings: Settings) -> ExpiryChecks:
+    """What is known of the settings' account."""
+    return ExpiryChecks(redis, account_of(settings.access_key_id))
+
+
+def build_sessions(
+    settings: Settings,
+    *,
+    renewals: Renewals,
+    ledger: Ledger,
+    queue: BindingQueue,
+    provider: PacedProvider,
+    announcer: Announcer,
+    retry: RetryRules,
+    clock: Clock,
+    progress: Progress,
+) -> RenewalSessions:
+    """The sessions of one worker process."""
+    rules = RenewalRules(
+        lease_ms=duration_ms(settings.renewal.lease),
+        width=settings.renewal.in_flight,
+        hold_ms=duration_ms(settings.attempt_timeout) + _HOLD_SLACK_MS,
+        spread=settings.renewal.spread,
+        read_lag_ms=duration_ms(settings.doubt.read_lag),
+        retry=retry,
+        full_phone_no_a=settings.callback_full_phone_no_a,
+    )
+    api = ProviderApi(LaneCaller(provider, Lane.RENEWAL))
+    guard = ExpiryGuard(build_expiry_checks(renewals.redis, settings), api, clock, read_lag_ms=rules.read_lag_ms)
+    gone = GoneDesk(renewals, ledger, api, announcer, rules, clock)
+    renewer = Renewer(renewals, queue, ledger, provider, guard, gone, rules, clock)
+    return RenewalSessions(renewals, renewer, rules, clock=clock, progress=progress)

@@ -1,0 +1,77 @@
+"""The end of an order: its bindings are renewed no more and, where asked for, unbound."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from worker.domain.binding import BindingName, BoundBinding, NameKind
+from worker.domain.request_fields import Text
+from worker.domain.unbind_request import UnbindRequest
+from worker.errors import FieldFault, InvalidRequestError
+from worker.ledger.bindings import BindingLedger
+from worker.ledger.renewals import Renewals
+from pydantic import TypeAdapter, ValidationError
+
+_OUT_ORDER_ID: TypeAdapter[str] = TypeAdapter(Text)
+
+
+class Submitting(Protocol):
+    """Who files the unbinds: `worker.intake.intake.Intake`."""
+
+    async def submit(self, request: UnbindRequest) -> str:
+        """The job's id."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedOrder:
+    """What was done for an order.
+
+    Attributes:
+        closed: ids of the bindings that were kept while it was open, and are renewed no more.
+        unbind_jobs: by the binding's id, the jobs that end them.
+        kept: ids of its active bindings that go on being renewed, because they are kept for a span or up to a moment.
+    """
+
+    out_order_id: str
+    closed: tuple[str, ...]
+    unbind_jobs: dict[str, str]
+    kept: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """Ends `while: open`."""
+
+    bindings: BindingLedger
+    renewals: Renewals
+    intake: Submitting
+
+    async def close_order(self, out_order_id: str, *, unbind: bool = False) -> ClosedOrder:
+        """Renew the bindings of an order no more. Repeating it harms nothing, and goes on where it broke off.
+
+        Args:
+            out_order_id: as their bind requests gave it.
+            unbind: also end all of its active bindings, however they are kept.
+
+        Raises:
+            InvalidRequestError: it is no OutOrderId, or an unbind breaks a rule; the message names the field.
+        """
+        try:
+            _OUT_ORDER_ID.validate_python(out_order_id)
+        except ValidationError:
+            raise InvalidRequestError(
+                [FieldFault("out_order_id", "", "must be 1 to 1024 characters, as the bind requests gave it")]
+            ) from None
+        (found,) = await self.bindings.look_up([BindingName(NameKind.OUT_ORDER_ID, out_order_id)])
+        closed, kept, unbind_jobs = [], [], {}
+        for binding in found:
+            if await self.renewals.close(binding.binding_id, unbind=unbind):
+                closed.append(binding.binding_id)
+            elif binding.is_active and not unbind:
+                kept.append(binding.binding_id)
+            if unbind and binding.is_active:
+                unbind_jobs[binding.binding_id] = await self._unbind(binding)
+        return ClosedOrder(out_order_id, tuple(closed), unbind_jobs, tuple(kept))
+
+    async def _unbind(self, binding: BoundBinding) -> str:
+        key = f"close\x1f{binding.binding_id}"
+        return await self.intake.submit(UnbindRequest(bind_job_id=binding.binding_id, idempotency_key=key))

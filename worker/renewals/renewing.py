@@ -1,0 +1,224 @@
+"""One renewal, top to bottom: permit -> place in line -> begin -> send -> settle -> leave the line.
+
+It sets an absolute end that follows from the binding and the number of its renewals, and so does its nonce. So a process
+that dies anywhere in between is simply followed by another one, and only one of them is counted: settling is refused
+once the number has moved on.
+
+Renewals of a binding and jobs that change it go one at a time, in `BindingQueue`. A renewal never waits in line there:
+it gives way and comes back, so that the last word is a person's.
+"""
+
+import dataclasses
+import logging
+import secrets
+from dataclasses import dataclass
+from typing import Protocol
+
+from worker.attempt.paced_provider import PacedProvider
+from worker.callbacks.events import BindingEvent
+from worker.clock import Clock
+from worker.domain.job import Lane
+from worker.domain.outcome import Outcome, Verdict
+from worker.domain.renewal import due_at, next_target
+from worker.ledger.binding_queue import BindingQueue
+from worker.ledger.kept_binding import KeptBinding
+from worker.ledger.ledger import Ledger
+from worker.ledger.renewal_keys import renewal_holder
+from worker.ledger.renewals import Place, RenewalEnd, Renewals
+from worker.provider.actions import UpdateSubscription
+from worker.provider.nonce import attempt_nonce
+from worker.renewals.expiry_guard import ExpiryGuard
+from worker.renewals.rules import Failure, RenewalRules, failure_of
+from worker.renewals.telling import told_of, wire_of
+from worker.steps import reached
+
+_log = logging.getLogger(__name__)
+_ACTION = "UpdateSubscription"
+_CHANGED_MS = 200
+_BUSY_MS = 500
+_MOST_LEFTOVERS = 20
+
+
+class Gone(Protocol):
+    """Who sees to bindings that have ended: `worker.renewals.gone`."""
+
+    async def look(self, kept: KeptBinding) -> Place | None:
+        """Make sure that it has ended, and begin what its policy says."""
+
+    async def follow(self, kept: KeptBinding) -> Place | None:
+        """Go on with it."""
+
+
+def later(kept: KeptBinding, delay_ms: int, now_ms: int = 0) -> Place:
+    """Look at it again after so long from now, or from when it was read; nothing was sent."""
+    return Place(kept.binding_id, is_due=False, at_ms=(now_ms or kept.read_at) + delay_ms)
+
+
+def dropped(binding_id: str) -> Place:
+    """It is kept no more."""
+    return Place(binding_id, is_due=False, at_ms=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Renewer:
+    """Renews bindings.
+
+    Attributes:
+        queue: who may change a binding.
+        ledger: tells which of those before a renewal in line have ended.
+        gone: what follows where there is nothing to renew any more.
+    """
+
+    renewals: Renewals
+    queue: BindingQueue
+    ledger: Ledger
+    provider: PacedProvider
+    expiry: ExpiryGuard
+    gone: Gone
+    rules: RenewalRules
+    clock: Clock
+
+    async def renew(self, kept: KeptBinding) -> Place | None:
+        """Renew one binding whose time has come.
+
+        Returns:
+            Where it belongs now; None where that is written already.
+
+        Raises:
+            RedisError: Redis is away; somebody makes the same renewal again.
+        """
+        if kept.step:
+            return await self.gone.follow(kept)
+        if not kept.is_active or kept.is_closed:
+            return dropped(kept.binding_id)
+        if kept.expires_at <= kept.read_at:
+            return await self.gone.look(kept)
+        target = next_target(kept.policy, kept.expires_at, kept.read_at)
+        if target is None:
+            return dropped(kept.binding_id)
+        permission = await self.expiry.permission(kept, target)
+        if permission.wait_ms:
+            return await self._stands_still(kept, permission.wait_ms, permission.code)
+        sent = None
+        try:
+            sent = await self._sent(kept, target)
+        finally:
+            if permission.is_check and not (isinstance(sent, Outcome) and sent.verdict is Verdict.DONE):
+                await self.expiry.stop_checking()
+        if isinstance(sent, Place):
+            return sent
+        if sent.verdict is Verdict.GONE:
+            return await self.gone.look(kept)
+        if sent.verdict is Verdict.DONE and permission.is_check:
+            await self.expiry.read_back(kept, target)
+        return None
+
+    async def _sent(self, kept: KeptBinding, target: int) -> Outcome | Place:
+        """Send it, and settle all outcomes but GONE."""
+        asked_ms = self.clock.monotonic_ms()
+        permit = await self.provider.permit(_ACTION, Lane.RENEWAL, is_retry=kept.failures > 0)
+        now_ms = kept.read_at + round(self.clock.monotonic_ms() - asked_ms)
+        if permit.come_back_ms:
+            return later(kept, permit.come_back_ms, now_ms)
+        token, holder, is_used = secrets.token_hex(8), renewal_holder(kept.binding_id), False
+        try:
+            if not await self._is_first_in_line(kept, holder):
+                return later(kept, _BUSY_MS, now_ms)
+            status = await self.renewals.begin(kept, token=token, hold_ms=self.rules.hold_ms, target=target)
+            if status != 1:
+                # -1: another session's renewal of the same binding stands in line under the same name: it leaves it.
+                if status == 0:
+                    await self.queue.leave(kept.subs_id, holder)
+                return later(kept, _CHANGED_MS if status == 0 else _BUSY_MS, now_ms)
+            is_used = True
+        finally:
+            if not is_used:
+                self.provider.unused(_ACTION, permit)
+        reached("renewal.sending", kept.binding_id, number=kept.number, failures=kept.failures)
+        nonce = attempt_nonce(f"{kept.seed}.{kept.number}", kept.failures)
+        outcome = await self.provider.send(_ACTION, _parameters(kept, target), nonce=nonce, permit=permit)
+        reached("renewal.answered", kept.binding_id, number=kept.number, verdict=outcome.verdict.value)
+        now_ms = kept.read_at + round(self.clock.monotonic_ms() - asked_ms)
+        is_settled = True
+        if outcome.verdict is Verdict.DONE:
+            is_settled = await self._renewed(kept, target, now_ms)
+        elif outcome.verdict is not Verdict.GONE:
+            is_settled = await self.failed(kept, failure_of(kept, outcome, now_ms, self.rules), now_ms)
+        if is_settled:
+            await self.queue.leave(kept.subs_id, holder)
+        else:
+            _log.info("renewal of %s: settled by another session", kept.binding_id)
+        return outcome
+
+    async def _is_first_in_line(self, kept: KeptBinding, holder: str) -> bool:
+        for _ in range(_MOST_LEFTOVERS):
+            before = await self.queue.enlist(kept.subs_id, holder, kept.read_at)
+            if not before:
+                return True
+            if not await self.ledger.has_ended(before):
+                await self.queue.leave(kept.subs_id, holder)
+                return False
+            await self.queue.leave(kept.subs_id, before)  # its worker died between its end and this
+        return False
+
+    async def _renewed(self, kept: KeptBinding, target: int, now_ms: int) -> bool:
+        number, expiration = kept.number + 1, wire_of(target)
+        end = RenewalEnd(
+            next_at=due_at(kept.policy, kept.binding_id, target, now_ms, self.rules.spread),
+            expiration=expiration,
+            expires_at=target,
+            what="renewed",
+            fields={"renewals": number, "renew_failures": "", "renew_code": ""},
+            callback=told_of(
+                kept, BindingEvent.RENEWED, now_ms=now_ms, renewals=number, expiration=expiration,
+                full_phone_no_a=self.rules.full_phone_no_a,
+            ),
+        )  # fmt: skip
+        is_settled = await self.renewals.settle(kept, end)
+        reached("renewal.settled", kept.binding_id, number=number, is_settled=is_settled)
+        if is_settled:
+            _log.info("binding %s: renewed, number %d", kept.binding_id, number)
+        return is_settled
+
+    async def failed(self, kept: KeptBinding, failure: Failure, now_ms: int) -> bool:
+        """Put a renewal off that came to nothing, and tell of it, once per period, if a person is needed."""
+        return await self.renewals.settle(kept, failed_end(kept, failure, now_ms, self.rules))
+
+    async def _stands_still(self, kept: KeptBinding, wait_ms: int, code: str) -> Place | None:
+        """The whole account does: nothing was tried, but a person sees that it is late."""
+        if code != "expiry.mismatch" or kept.code == code:
+            return later(kept, wait_ms)
+        failure = Failure(wait_ms, code, "ExpireDate does not read as it was set", needs_person=True)
+        end = failed_end(kept, failure, kept.read_at, self.rules)
+        fields = {name: value for name, value in end.fields.items() if name != "renew_failures"}
+        await self.renewals.settle(kept, dataclasses.replace(end, fields=fields))
+        return None
+
+
+def failed_end(kept: KeptBinding, failure: Failure, now_ms: int, rules: RenewalRules) -> RenewalEnd:
+    """What is written of a try that came to nothing; its receiver hears of it once per period, if a person is needed."""
+    fields: dict[str, str | int] = {"renew_failures": kept.failures + 1, "renew_code": failure.code}
+    callback = None
+    is_told_now = failure.needs_person and kept.told != kept.number + 1
+    if is_told_now:
+        fields["renew_told"] = kept.number + 1
+        callback = told_of(
+            kept, BindingEvent.RENEWAL_FAILED, now_ms=now_ms, renewals=kept.number,
+            fields={"code": failure.code, "message": failure.message}, full_phone_no_a=rules.full_phone_no_a,
+        )  # fmt: skip
+        _log.error("binding %s: cannot be renewed, and ends in %d s: %s %s", kept.binding_id,
+                   (kept.expires_at - now_ms) // 1000, failure.code, failure.message)  # fmt: skip
+    else:
+        _log.warning("binding %s: not renewed yet: %s", kept.binding_id, failure.code)
+    what = "failed" if failure.code != kept.code else ""
+    return RenewalEnd(now_ms + failure.delay_ms, code=failure.code, what=what, fields=fields, callback=callback)
+
+
+def _parameters(kept: KeptBinding, target: int) -> dict[str, str]:
+    return UpdateSubscription(
+        subs_id=kept.subs_id,
+        phone_no_x=kept.phone_no_x,
+        pool_key=kept.pool_key,
+        operate_type="updateExpire",
+        expiration=wire_of(target),
+    ).parameters()  # fmt: skip

@@ -1,0 +1,174 @@
+"""Renewing sessions: one partition's due bindings, first to end first, so many at a time, under the partition's lease.
+
+A message of a partition begins a session in the process that takes it, unless one is under way there; the lease makes
+sure that no other process has one. The session ends when nothing is due any more, and the timetable brings the partition
+back when its next binding is.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Sequence
+from typing import Protocol
+
+from redis.exceptions import RedisError
+
+from worker.clock import Clock
+from worker.domain.job import Lane
+from worker.ledger.kept_binding import NOT_YET, KeptBinding
+from worker.ledger.keys import ALL_PARTITIONS
+from worker.ledger.renewal_keys import partition_of_renewal_id
+from worker.ledger.renewals import Place, Renewals
+from worker.progress import Progress
+from worker.renewals.renewing import dropped, later
+from worker.renewals.rules import RenewalRules
+
+_log = logging.getLogger(__name__)
+_MOST_COME = 500
+_NOT_YET_MS = 60_000
+_BROKE_OFF_MS = 60_000
+_LOOKS_PER_LEASE = 3
+
+
+class Renewing(Protocol):
+    """Who renews one binding: `worker.renewals.renewing`."""
+
+    async def renew(self, kept: KeptBinding) -> Place | None:
+        """Returns where it belongs now; None where that is written already."""
+
+
+class RenewalSessions:
+    """Those of one process. Lives on the process's loop."""
+
+    def __init__(
+        self, renewals: Renewals, renewer: Renewing, rules: RenewalRules, *, clock: Clock, progress: Progress
+    ) -> None:
+        self._renewals = renewals
+        self._renewer = renewer
+        self._rules = rules
+        self._clock = clock
+        self._progress = progress
+        self._sessions: dict[int, asyncio.Task[None]] = {}
+        self._is_stopping = False
+
+    def begin(self, ids: Sequence[str], published_at_ms: int = 0) -> None:
+        """Begin sessions for these partitions in the background, where none is under way here.
+
+        Args:
+            ids: as `renewal_id` makes them.
+            published_at_ms: of their message, Unix ms by Redis's clock.
+        """
+        self._progress.note(Lane.RENEWAL, published_at_ms)
+        for id_ in ids:
+            try:
+                partition = partition_of_renewal_id(id_)
+            except ValueError:
+                continue
+            if partition in ALL_PARTITIONS and partition not in self._sessions and not self._is_stopping:
+                session = asyncio.get_running_loop().create_task(self._run(partition))
+                self._sessions[partition] = session
+                session.add_done_callback(lambda _, partition=partition: self._sessions.pop(partition, None))
+
+    def stop(self) -> None:
+        """Begin nothing more; what is under way goes on."""
+        self._is_stopping = True
+
+    async def aclose(self, grace_s: float) -> None:
+        """Let what is under way end within the grace time, then cut it off: whoever comes next makes it again."""
+        self.stop()
+        if self._sessions:
+            sessions = list(self._sessions.values())
+            _, left = await asyncio.wait(sessions, timeout=grace_s)
+            for session in left:
+                session.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+
+    async def idle(self) -> None:
+        """Wait until no session is under way."""
+        while self._sessions:
+            await asyncio.wait(list(self._sessions.values()))
+
+    async def _run(self, partition: int) -> None:
+        token = secrets.token_hex(8)
+        running: dict[str, asyncio.Task[None]] = {}
+        try:
+            await self._work(partition, token, running)
+        except (RedisError, OSError) as failure:
+            _log.warning("renewals of partition %d: Redis is away (%s)", partition, type(failure).__name__)
+        except Exception as failure:  # noqa: BLE001 - the timetable begins it again
+            _log.error("renewals of partition %d broke off (%s)", partition, type(failure).__name__)
+        finally:
+            for task in running.values():
+                task.cancel()
+            await asyncio.gather(*running.values(), return_exceptions=True)
+        try:
+            await self._renewals.rest(partition, token=token)
+        except (RedisError, OSError) as failure:  # the lease ends by itself
+            _log.warning("renewals of partition %d: Redis is away (%s)", partition, type(failure).__name__)
+
+    async def _work(self, partition: int, token: str, running: dict[str, "asyncio.Task[None]"]) -> None:
+        while True:
+            wanted, most_come = (0, 0) if self._is_stopping else (self._rules.width, _MOST_COME)
+            taken = await self._renewals.take(
+                partition, token=token, lease_ms=self._rules.lease_ms, most_come=most_come, most_due=wanted
+            )
+            if taken.leased_ms:
+                return
+            if taken.come:
+                await self._sort(partition, taken.come, taken.now_ms)
+                continue
+            fresh = [binding_id for binding_id in taken.due if binding_id not in running]
+            await self._start(partition, fresh[: wanted - len(running)], taken.now_ms, running)
+            if not running and not fresh:
+                return
+            await self._until_there_is_room(running)
+
+    async def _until_there_is_room(self, running: dict[str, "asyncio.Task[None]"]) -> None:
+        """For a quarter of the width, or until the lease must be lengthened."""
+        until_ms = self._clock.monotonic_ms() + self._rules.lease_ms / _LOOKS_PER_LEASE
+        while running:
+            left_ms = until_ms - self._clock.monotonic_ms()
+            await asyncio.wait(running.values(), timeout=max(0, left_ms) / 1000, return_when=asyncio.FIRST_COMPLETED)
+            for binding_id in [binding_id for binding_id, task in running.items() if task.done()]:
+                del running[binding_id]
+            if left_ms <= 0 or 4 * len(running) <= 3 * self._rules.width or self._is_stopping:
+                return
+
+    async def _start(
+        self, partition: int, ids: Sequence[str], now_ms: int, running: dict[str, "asyncio.Task[None]"]
+    ) -> None:
+        places = []
+        for binding_id, kept in zip(ids, await self._renewals.read(ids), strict=True):
+            if isinstance(kept, str):
+                places.append(_place_of(binding_id, kept, now_ms))
+            else:
+                running[binding_id] = asyncio.get_running_loop().create_task(self._renew(partition, kept))
+        await self._renewals.sort(partition, places)
+
+    async def _renew(self, partition: int, kept: KeptBinding) -> None:
+        try:
+            place = await self._renewer.renew(kept)
+        except (RedisError, OSError) as failure:
+            _log.warning("binding %s: Redis is away (%s), renewed again", kept.binding_id, type(failure).__name__)
+            return
+        except Exception as failure:  # noqa: BLE001 - one binding's trouble is its own
+            _log.error("binding %s: renewal broke off (%s)", kept.binding_id, type(failure).__name__)
+            place = later(kept, _BROKE_OFF_MS)
+        if place is not None:
+            await self._renewals.sort(partition, [place])
+
+    async def _sort(self, partition: int, ids: Sequence[str], now_ms: int) -> None:
+        kept = zip(ids, await self._renewals.read(ids), strict=True)
+        await self._renewals.sort(partition, [_place_of(binding_id, one, now_ms) for binding_id, one in kept])
+
+
+def _place_of(binding_id: str, kept: KeptBinding | str, now_ms: int) -> Place:
+    """Where a binding belongs whose time has come."""
+    if isinstance(kept, str):
+        if kept == NOT_YET:
+            return Place(binding_id, is_due=False, at_ms=now_ms + _NOT_YET_MS)
+        _log.warning("binding %s: has no record that can be renewed; it is kept no more", binding_id)
+        return dropped(binding_id)
+    if kept.step or (kept.is_active and not kept.is_closed):
+        return Place(binding_id, is_due=True, at_ms=kept.expires_at)
+    return dropped(binding_id)
