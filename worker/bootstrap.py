@@ -9,6 +9,7 @@ from celery import Celery
 from redis.asyncio import Redis
 
 from worker.attempt.attempt import AttemptRules, Attempts
+from worker.attempt.binding_effects import BindingEffects
 from worker.attempt.decisions import RetryRules
 from worker.attempt.found_bindings import FoundBindingsDesk
 from worker.attempt.leases import Leases
@@ -33,6 +34,7 @@ from worker.intake.acceptance import Acceptance, AcceptanceRules
 from worker.intake.intake import Intake
 from worker.ledger.audit import Audit
 from worker.ledger.binding_queue import BindingQueue
+from worker.ledger.bindings import BindingLedger
 from worker.ledger.callback_secrets import CallbackSecrets
 from worker.ledger.durable import DurableOpening
 from worker.ledger.endings import Endings
@@ -75,6 +77,7 @@ class ProducerServices:
     durable: DurableOpening
     pace_desk: PaceDesk
     rotations: Rotations
+    bindings: BindingLedger
 
     async def aclose(self) -> None:
         """Close connections."""
@@ -144,6 +147,9 @@ def build_producer(settings: Settings, app: Celery, clock: Clock | None = None) 
     announcer = Announcer(Publisher(app), executor, clock=clock)
     durable = _durable_opening(settings, ledger)
     secrets = CallbackSecrets(redis)
+    bindings = BindingLedger(
+        redis, keep_ms=duration_ms(settings.binding_keep), result_ttl_ms=duration_ms(settings.result_ttl)
+    )
     intake = Intake(build_acceptance(settings, clock), ledger, durable, announcer, secrets)
     full_a = settings.callback_full_phone_no_a
     found_bindings = FoundBindingsDesk(ledger, clock, settings.lease_ms, full_a)
@@ -152,7 +158,7 @@ def build_producer(settings: Settings, app: Celery, clock: Clock | None = None) 
         Resolutions(ledger, found_bindings, Audit(redis), clock, settings.lease_ms, full_a), durable,
         PaceDesk(redis, account=account_of(settings.access_key_id), endpoint=urlsplit(settings.endpoint).netloc,
                  per_second=settings.pace.per_second),
-        Rotations(secrets),
+        Rotations(secrets), bindings,
     )  # fmt: skip
 
 
@@ -189,6 +195,7 @@ def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) ->
             producer.clock,
         ),
         bindings=BindingQueue(producer.redis, ttl_ms=duration_ms(settings.result_ttl)),
+        effects=BindingEffects(producer.bindings),
         courier=delivery,
         found_bindings=producer.found_bindings,
         rules=_attempt_rules(settings),
