@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 from celery import Celery
 from redis.asyncio import Redis
 
-from worker.attempt.attempt import AttemptRules, Attempts
-from worker.attempt.decisions import RetryRules
+from worker.attempt.assembly import attempt_rules
+from worker.attempt.attempt import Attempts
+from worker.attempt.binding_effects import BindingEffects
 from worker.attempt.found_bindings import FoundBindingsDesk
 from worker.attempt.leases import Leases
 from worker.attempt.paced_provider import PacedProvider
@@ -33,10 +34,12 @@ from worker.intake.acceptance import Acceptance, AcceptanceRules
 from worker.intake.intake import Intake
 from worker.ledger.audit import Audit
 from worker.ledger.binding_queue import BindingQueue
+from worker.ledger.bindings import BindingLedger
 from worker.ledger.callback_secrets import CallbackSecrets
 from worker.ledger.durable import DurableOpening
 from worker.ledger.endings import Endings
 from worker.ledger.ledger import Ledger
+from worker.ledger.renewals import Renewals
 from worker.ledger.timetable import Timetable
 from worker.pace.assembly import build_paces
 from worker.pace.desk import PaceDesk
@@ -47,6 +50,9 @@ from worker.provider.credentials import ChainCredentials, CredentialsSource, Sta
 from worker.provider.requests import Credentials
 from worker.publisher import Announcer, Publisher
 from worker.redis_scripts import connect
+from worker.renewals.assembly import build_renewals, build_sessions
+from worker.renewals.closing import Closing
+from worker.renewals.session import RenewalSessions
 from worker.settings import Settings
 from worker.ticker import Ticker
 
@@ -75,6 +81,9 @@ class ProducerServices:
     durable: DurableOpening
     pace_desk: PaceDesk
     rotations: Rotations
+    bindings: BindingLedger
+    renewals: Renewals
+    closing: Closing
 
     async def aclose(self) -> None:
         """Close connections."""
@@ -91,6 +100,7 @@ class WorkerServices:
     producer: ProducerServices
     attempts: Attempts
     delivery: Delivery
+    renewals: RenewalSessions
     ticker: Ticker
     clients: tuple[HttpClient, ...]
     background: set["asyncio.Task[None]"] = field(default_factory=set)
@@ -104,6 +114,7 @@ class WorkerServices:
         """Begin no attempt any more; cut short after the grace time what is then still under way."""
         if not self.attempts.stop.is_begun:
             self.attempts.stop.begin()
+            self.renewals.stop()
             asyncio.get_running_loop().call_later(grace_s, self.attempts.stop.cut_short)
 
     async def aclose(self, grace_s: float) -> None:
@@ -111,7 +122,7 @@ class WorkerServices:
         for task in self.background:
             task.cancel()
         await asyncio.gather(*self.background, return_exceptions=True)
-        await self.delivery.drain(grace_s)
+        await asyncio.gather(self.renewals.aclose(grace_s), self.delivery.drain(grace_s))
         await self.attempts.provider.aclose()
         for client in self.clients:
             await client.aclose()
@@ -139,11 +150,16 @@ def build_producer(settings: Settings, app: Celery, clock: Clock | None = None) 
         rescues=settings.rescues,
         give_up_ms=duration_ms(settings.callback_give_up),
         order_look_ms=order_look_ms(_callback_lease_ms(settings)),
+        renewal_spread=settings.renewal.spread,
     )
+    renewals = build_renewals(redis, settings, order_look_ms=order_look_ms(_callback_lease_ms(settings)))
     executor = ThreadPoolExecutor(1, thread_name_prefix="axn-publish")
     announcer = Announcer(Publisher(app), executor, clock=clock)
     durable = _durable_opening(settings, ledger)
     secrets = CallbackSecrets(redis)
+    bindings = BindingLedger(
+        redis, keep_ms=duration_ms(settings.binding_keep), result_ttl_ms=duration_ms(settings.result_ttl)
+    )
     intake = Intake(build_acceptance(settings, clock), ledger, durable, announcer, secrets)
     full_a = settings.callback_full_phone_no_a
     found_bindings = FoundBindingsDesk(ledger, clock, settings.lease_ms, full_a)
@@ -152,7 +168,7 @@ def build_producer(settings: Settings, app: Celery, clock: Clock | None = None) 
         Resolutions(ledger, found_bindings, Audit(redis), clock, settings.lease_ms, full_a), durable,
         PaceDesk(redis, account=account_of(settings.access_key_id), endpoint=urlsplit(settings.endpoint).netloc,
                  per_second=settings.pace.per_second),
-        Rotations(secrets),
+        Rotations(secrets), bindings, renewals, Closing(bindings, renewals, intake),
     )  # fmt: skip
 
 
@@ -189,17 +205,19 @@ def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) ->
             producer.clock,
         ),
         bindings=BindingQueue(producer.redis, ttl_ms=duration_ms(settings.result_ttl)),
+        effects=BindingEffects(producer.bindings, producer.renewals),
         courier=delivery,
         found_bindings=producer.found_bindings,
-        rules=_attempt_rules(settings),
+        rules=attempt_rules(settings, callback_lease_ms=_callback_lease_ms(settings)),
         clock=producer.clock,
         slots=asyncio.Semaphore(settings.in_flight),
         leases=Leases(producer.ledger, lease_ms=settings.lease_ms, clock=producer.clock),
         progress=progress,
         stop=Stop(),
     )
+    renewals = build_sessions(settings, producer.renewals, attempts, producer.announcer)
     ticker = _ticker(settings, producer, progress)
-    return WorkerServices(producer, attempts, delivery, ticker, (provider_http, callback_http))
+    return WorkerServices(producer, attempts, delivery, renewals, ticker, (provider_http, callback_http))
 
 
 def check_worker_settings(settings: Settings) -> None:
@@ -264,29 +282,6 @@ def _provider(settings: Settings, http: HttpClient, clock: Clock) -> ProviderCli
         answer_format=settings.answer_format,
         total_timeout_ms=duration_ms(settings.attempt_timeout),
         clock=clock,
-    )
-
-
-def _attempt_rules(settings: Settings) -> AttemptRules:
-    retry = settings.retry
-    return AttemptRules(
-        lease_ms=settings.lease_ms,
-        attempt_timeout_ms=duration_ms(settings.attempt_timeout),
-        callback_lease_ms=_callback_lease_ms(settings),
-        expiration_margin=settings.expiration_margin,
-        short_wait_ms=duration_ms(retry.in_process),
-        full_phone_no_a=settings.callback_full_phone_no_a,
-        retry=RetryRules(
-            base_ms=duration_ms(retry.base),
-            cap_ms=duration_ms(retry.cap),
-            slow_base_ms=duration_ms(retry.slow_base),
-            slow_cap_ms=duration_ms(retry.slow_cap),
-            attempts=retry.attempts,
-            probe_after_ms=duration_ms(settings.doubt.probe_after),
-            probe_window_ms=duration_ms(settings.doubt.window),
-            doubt_probe=settings.doubt_probe,
-            read_lag_ms=duration_ms(settings.doubt.read_lag),
-        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""The settings' groups: what stands behind AXN_PACE__…, AXN_CIRCUIT__…, AXN_RETRY__…, AXN_DOUBT__… and AXN_RENEWAL__…."""
+"""The settings' groups: AXN_PACE__…, AXN_CIRCUIT__…, AXN_RETRY__…, AXN_DOUBT__… and AXN_RENEWAL__…."""
 
 from datetime import timedelta
 from typing import Self

@@ -129,9 +129,7 @@ class Bench:
         self.renewer = Renewer(
             self.renewals, self.queue, self.ledger, self.paced, guard, gone, self.rules, self.clock
         )  # fmt: skip
-        self.sessions = RenewalSessions(
-            self.renewals, self.renewer, self.rules, clock=self.clock, progress=Progress()
-        )
+        self.sessions = RenewalSessions(self.renewals, self.renewer, self.rules, clock=self.clock, progress=Progress())
 
     def _paced(self) -> PacedProvider:
         in_flight = InFlight(1_000, self.clock)
@@ -234,9 +232,8 @@ class Bench:
     async def events(self, binding_id: str) -> list[dict[str, Any]]:
         """The callbacks that this binding owes, or owed: those of the ledger."""
         client: Any = self.redis
-        found = []
-        async for key in client.scan_iter(f"*:callback:{binding_id}-*"):
-            found.append(json.loads(await client.hget(key, "body")))
+        keys = [key async for key in client.scan_iter(f"*:callback:{binding_id}-*")]
+        found = [json.loads(await client.hget(key, "body")) for key in keys]
         return sorted(found, key=lambda event: event["timestamp"])
 
     # --- The provider's side ---
@@ -260,9 +257,7 @@ async def benches(redis: Redis, *, count: int = 1, numbers: int = 40, **changes:
     )
     app = build_app(config)
     async with TestServer(app, access_log=None) as server:
-        http = HttpClient(
-            max_connections=50, max_answer_bytes=1 << 20, connect_timeout_ms=2_000, read_timeout_ms=5_000
-        )
+        http = HttpClient(max_connections=50, max_answer_bytes=1 << 20, connect_timeout_ms=2_000, read_timeout_ms=5_000)
         made = []
         for _ in range(count):
             client = ProviderClient(

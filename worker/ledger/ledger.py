@@ -10,18 +10,24 @@ from redis.asyncio.client import Pipeline
 
 from worker.domain.binding import Binding
 from worker.domain.job import Job, JobState, Lane, Orphan
+from worker.domain.renewal import DEFAULT_SPREAD
 from worker.errors import IdempotencyConflictError, JobNotFoundError
 from worker.ledger.callback_order import CallbackOrder
 from worker.ledger.callback_records import OwedCallback, flatten
 from worker.ledger.callbacks import DEFAULT_GIVE_UP_MS
+from worker.ledger.keeping import Keeping
 from worker.ledger.keys import callback_key, job_keys, member_of
 from worker.ledger.records import (
     Claim,
     NewJob,
     Settlement,
     claim_from_record,
+    is_bound_state,
     job_from_record,
 )
+from worker.ledger.registration import registration_of
+from worker.ledger.renewal_keys import is_renewal_over
+from worker.messages import RENEWAL_MARK
 from worker.redis_faults import asking
 from worker.redis_scripts import load_script
 
@@ -38,6 +44,7 @@ class Ledger:
         rescues: how many leases of a job may run out, one after the other, before it counts as poison.
         give_up_ms: after which a callback is given up in any case.
         order_look_ms: when somebody looks whether the next callback of an order key got its turn.
+        renewal_spread: see `Keeping`.
     """
 
     def __init__(
@@ -49,6 +56,7 @@ class Ledger:
         rescues: int = 5,
         give_up_ms: int = DEFAULT_GIVE_UP_MS,
         order_look_ms: int = 30_000,
+        renewal_spread: float = DEFAULT_SPREAD,
     ) -> None:
         self._redis = redis
         self._result_ttl_ms = result_ttl_ms
@@ -56,6 +64,7 @@ class Ledger:
         self._rescues = rescues
         self._give_up_ms = give_up_ms
         self._order = CallbackOrder(redis, look_ms=order_look_ms)
+        self._keeping = Keeping(redis, spread=renewal_spread)
         self._open = load_script(redis, "worker.ledger", "open")
         self._claim = load_script(redis, "worker.ledger", "claim")
         self._renew = load_script(redis, "worker.ledger", "renew")
@@ -162,6 +171,8 @@ class Ledger:
         Returns:
             False if the lease was lost meanwhile: then nothing was written.
         """
+        if settlement.state.is_bound:
+            settlement = await self._keeping.begin(claim, settlement)
         callback = settlement.callback
         if callback is None or not callback.order_name:
             return await self._settle_now(claim, settlement)
@@ -176,6 +187,7 @@ class Ledger:
         keys = job_keys(claim.job_id)
         callback = settlement.callback
         fields = flatten(settlement.fields.items())
+        expires_at, names = registration_of(claim, settlement)
         status, _ = await self._settle(
             [
                 keys.job,
@@ -184,6 +196,8 @@ class Ledger:
                 keys.failed,
                 callback_key(callback.webhook_id) if callback else keys.job,
                 callback.line_key if callback else keys.job,
+                keys.bindings,
+                keys.binding_index,
             ],
             [
                 claim.token,
@@ -196,6 +210,8 @@ class Ledger:
                 *(_times_of(callback, self._give_up_ms) if callback else ("", 0, 0, 0, "")),
                 settlement.grace_ms,
                 len(fields),
+                expires_at,
+                names,
                 *fields,
                 *(callback.pairs(claim.job_id) if callback else ()),
             ],
@@ -243,7 +259,13 @@ class Ledger:
         return claim_from_record([*head, *flatten(record.items())], job_id, token="")
 
     async def has_ended(self, job_id: str) -> bool:
-        """Whether no worker will move this job any more; so, too, where its record is gone."""
+        """Whether no worker will move this job any more; so, too, where its record is gone.
+
+        Args:
+            job_id: of a job; or, as `BindingQueue` has it, a renewal's name.
+        """
+        if job_id.startswith(RENEWAL_MARK):
+            return await is_renewal_over(self._redis, job_id)
         state = await self._redis.hget(job_keys(job_id).job, "state")  # type: ignore[misc, unused-ignore]
         return state is None or state not in (JobState.ACCEPTED, JobState.SUBMITTING, JobState.WAITING)
 
@@ -273,13 +295,16 @@ class Ledger:
         async with asking(self._redis, is_one_call=False), self._redis.pipeline(transaction=False) as pipeline:
             for job_id in job_ids:
                 pipeline.hmget(job_keys(job_id).job, ["state", "subs_id", "phone_no_x", "request"])
-            return [_binding_in(*reply) for reply in await pipeline.execute()]
+            replies = await pipeline.execute()
+        return [_binding_in(job_id, *reply) for job_id, reply in zip(job_ids, replies, strict=True)]
 
 
-def _binding_in(state: str | None, subs_id: str | None, phone_no_x: str | None, request: str | None) -> Binding | str:
-    if state != JobState.BOUND:
+def _binding_in(
+    job_id: str, state: str | None, subs_id: str | None, phone_no_x: str | None, request: str | None
+) -> Binding | str:
+    if state is None or not is_bound_state(state):
         return state or ""
-    return Binding(subs_id or "", phone_no_x or "", json.loads(request or "{}").get("PoolKey", ""))
+    return Binding(subs_id or "", phone_no_x or "", json.loads(request or "{}").get("PoolKey", ""), job_id)
 
 
 def _times_of(callback: OwedCallback, give_up_ms: int) -> tuple[str, int, int, int, str]:

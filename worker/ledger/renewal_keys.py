@@ -1,7 +1,11 @@
 """The keys of renewals: what must be renewed, and when, in the partitions of the bindings."""
 
+from typing import Any
+
+from redis.asyncio import Redis
+
 from worker.domain.job import Lane
-from worker.ledger.keys import VERSION, member_of, partition_tag
+from worker.ledger.keys import VERSION, job_keys, member_of, partition_tag
 from worker.messages import RENEWAL_MARK
 
 
@@ -57,3 +61,12 @@ def partition_of_renewal_id(id_: str) -> int:
 def renewal_holder(binding_id: str) -> str:
     """A renewal's name in `BindingQueue`, where jobs stand under their ids."""
     return f"{RENEWAL_MARK}{binding_id}"
+
+
+async def is_renewal_over(redis: Redis, holder: str) -> bool:
+    """Whether no request of this renewal can be under way any more: its process has settled it, or died long ago."""
+    pipeline: Any = redis.pipeline(transaction=False)
+    pipeline.hget(job_keys(holder.removeprefix(RENEWAL_MARK)).job, "renewing_until")
+    pipeline.time()
+    until_ms, (seconds, micros) = await pipeline.execute()
+    return int(until_ms or 0) <= int(seconds) * 1000 + int(micros) // 1000

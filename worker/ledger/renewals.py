@@ -168,8 +168,7 @@ class Renewals:
         """These bindings in one pipeline, or why they are none: `NOT_KEPT` or `NOT_YET` of `kept_binding`."""
         now_ms, records = await self._records(binding_ids)
         return [
-            kept_binding(binding_id, record, now_ms)
-            for binding_id, record in zip(binding_ids, records, strict=True)
+            kept_binding(binding_id, record, now_ms) for binding_id, record in zip(binding_ids, records, strict=True)
         ]
 
     async def _records(self, binding_ids: Sequence[str]) -> tuple[int, list[dict[str, str | None]]]:

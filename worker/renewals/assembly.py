@@ -2,17 +2,13 @@
 
 from redis.asyncio import Redis
 
-from worker.attempt.decisions import RetryRules
-from worker.attempt.paced_provider import LaneCaller, PacedProvider
-from worker.clock import Clock
+from worker.attempt.attempt import Attempts
+from worker.attempt.paced_provider import LaneCaller
 from worker.domain.durations import duration_ms
 from worker.domain.job import Lane
-from worker.ledger.binding_queue import BindingQueue
 from worker.ledger.expiry_checks import ExpiryChecks
-from worker.ledger.ledger import Ledger
 from worker.ledger.renewals import Renewals
 from worker.pace.keys import account_of
-from worker.progress import Progress
 from worker.provider.api import ProviderApi
 from worker.publisher import Announcer
 from worker.renewals.expiry_guard import ExpiryGuard
@@ -40,30 +36,20 @@ def build_expiry_checks(redis: Redis, settings: Settings) -> ExpiryChecks:
     return ExpiryChecks(redis, account_of(settings.access_key_id))
 
 
-def build_sessions(
-    settings: Settings,
-    *,
-    renewals: Renewals,
-    ledger: Ledger,
-    queue: BindingQueue,
-    provider: PacedProvider,
-    announcer: Announcer,
-    retry: RetryRules,
-    clock: Clock,
-    progress: Progress,
-) -> RenewalSessions:
-    """The sessions of one worker process."""
+def build_sessions(settings: Settings, renewals: Renewals, attempts: Attempts, announcer: Announcer) -> RenewalSessions:
+    """The sessions of the worker process that makes these attempts."""
+    clock, provider = attempts.clock, attempts.provider
     rules = RenewalRules(
         lease_ms=duration_ms(settings.renewal.lease),
         width=settings.renewal.in_flight,
-        hold_ms=duration_ms(settings.attempt_timeout) + _HOLD_SLACK_MS,
+        hold_ms=attempts.rules.attempt_timeout_ms + _HOLD_SLACK_MS,
         spread=settings.renewal.spread,
-        read_lag_ms=duration_ms(settings.doubt.read_lag),
-        retry=retry,
-        full_phone_no_a=settings.callback_full_phone_no_a,
+        read_lag_ms=attempts.rules.retry.read_lag_ms,
+        retry=attempts.rules.retry,
+        full_phone_no_a=attempts.rules.full_phone_no_a,
     )
     api = ProviderApi(LaneCaller(provider, Lane.RENEWAL))
     guard = ExpiryGuard(build_expiry_checks(renewals.redis, settings), api, clock, read_lag_ms=rules.read_lag_ms)
-    gone = GoneDesk(renewals, ledger, api, announcer, rules, clock)
-    renewer = Renewer(renewals, queue, ledger, provider, guard, gone, rules, clock)
-    return RenewalSessions(renewals, renewer, rules, clock=clock, progress=progress)
+    gone = GoneDesk(renewals, attempts.ledger, api, announcer, rules, clock)
+    renewer = Renewer(renewals, attempts.bindings, attempts.ledger, provider, guard, gone, rules, clock)
+    return RenewalSessions(renewals, renewer, rules, clock=clock, progress=attempts.progress)

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from pydantic import TypeAdapter, ValidationError
+
 from worker.domain.binding import BindingName, BoundBinding, NameKind
 from worker.domain.request_fields import Text
 from worker.domain.unbind_request import UnbindRequest
 from worker.errors import FieldFault, InvalidRequestError
 from worker.ledger.bindings import BindingLedger
 from worker.ledger.renewals import Renewals
-from pydantic import TypeAdapter, ValidationError
 
 _OUT_ORDER_ID: TypeAdapter[str] = TypeAdapter(Text)
 

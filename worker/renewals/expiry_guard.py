@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from worker.clock import Clock
 from worker.domain.expiration import parse_expiration, unix_ms
-from worker.domain.job import Lane
 from worker.domain.outcome import Verdict
 from worker.ledger.expiry_checks import ExpiryCheck, ExpiryChecks, ExpiryState
 from worker.ledger.kept_binding import KeptBinding
@@ -157,7 +156,7 @@ class ExpiryGuard:
         self._is_good = is_good
         if not is_good:
             _log.error(
-                "renewals of this account stand still: binding %s was set to %s and reads %s, so renewing could shorten "
-                "bindings. Find out why, then run `axn renewals check --again`",
+                "renewals of this account stand still: binding %s was set to %s and reads %s, so renewing could "
+                "shorten bindings. Find out why, then run `axn renewals check --again`",
                 kept.binding_id, wire_of(expected), wire_of(read_at) if read_at else "as nothing that is a time",
             )  # fmt: skip

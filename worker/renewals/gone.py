@@ -1,8 +1,8 @@
 """What follows when a kept binding has ended: it is bound anew as its policy says, or only told of.
 
-Before anything is done the provider is asked whether it really has: an end that was changed elsewhere is taken over, and
-a binding that is still there is not bound a second time. Binding anew is a job like any other, whose id follows from the
-binding and the step, so that it is filed once; the old binding is looked at until that job has ended.
+Before anything is done the provider is asked whether it really has: an end that was changed elsewhere is taken over,
+and a binding that is still there is not bound a second time. Binding anew is a job like any other, whose id follows
+from the binding and the step, so that it is filed once; the old binding is looked at until that job has ended.
 """
 
 import logging
@@ -62,17 +62,19 @@ class GoneDesk:
         detail = await detail_of(self.provider, kept)
         now_ms = kept.read_at + round(self.clock.monotonic_ms() - asked_ms)
         if detail.is_gone:
-            return await self._begin(kept, now_ms)
-        if detail.expires_at > kept.expires_at:
-            return await self._correct(kept, detail.expires_at, now_ms)
-        if not detail.is_live:
+            await self._begin(kept, now_ms)
+        elif detail.expires_at > kept.expires_at:
+            await self._correct(kept, detail.expires_at, now_ms)
+        elif not detail.is_live:
             delay_ms = bounded_delay_ms(kept, self.rules.retry.backoff_ms(kept.failures), now_ms)
-            return await self._put_off(kept, Failure(delay_ms, detail.code, detail.message, needs_person=False), now_ms)
-        if kept.expires_at <= now_ms:
+            await self._put_off(kept, Failure(delay_ms, detail.code, detail.message, needs_person=False), now_ms)
+        elif kept.expires_at <= now_ms:
             return later(kept, _JUST_ENDED_MS, now_ms)
-        message = "the provider refuses to renew it as gone, and shows it as active"
-        failure = Failure(_CONTRADICTION_MS, "renewal.contradicted", message, needs_person=True)
-        return await self._put_off(kept, failure, now_ms)
+        else:
+            message = "the provider refuses to renew it as gone, and shows it as active"
+            failure = Failure(_CONTRADICTION_MS, "renewal.contradicted", message, needs_person=True)
+            await self._put_off(kept, failure, now_ms)
+        return None
 
     async def follow(self, kept: KeptBinding) -> Place | None:
         """Go on with a binding that is being bound anew. Returns as `Renewer.renew`."""
@@ -81,15 +83,17 @@ class GoneDesk:
             return await self._withdraw(kept, job)
         if job is None:
             return await self._file_again(kept)
+        if not job.state.is_end:
+            since_ms = kept.read_at - job.accepted_at
+            return later(kept, min(max(_FOLLOW_MS, since_ms // 2), _FOLLOW_SLOWLY_MS))
         if job.is_bound:
-            return await self._rebound(kept, job)
-        if job.state is JobState.IN_DOUBT:
+            await self._rebound(kept, job)
+        elif job.state is JobState.IN_DOUBT:
             failure = Failure(_LOOK_AT_DOUBT_MS, job.code, "it may be bound anew; a person decides", needs_person=True)
-            return await self._put_off(kept, failure, kept.read_at)
-        if job.state.is_end:
-            return await self._next(kept, job.code, job.message)
-        since_ms = kept.read_at - job.accepted_at
-        return later(kept, min(max(_FOLLOW_MS, since_ms // 2), _FOLLOW_SLOWLY_MS))
+            await self._put_off(kept, failure, kept.read_at)
+        else:
+            await self._next(kept, job.code, job.message)
+        return None
 
     async def _begin(self, kept: KeptBinding, now_ms: int) -> None:
         """It has ended."""
@@ -104,7 +108,8 @@ class GoneDesk:
         """Whoever said that it is to be bound anew died before its job was filed."""
         target = next_target(kept.policy, kept.expires_at, kept.read_at)
         if target is None:
-            return await self._lose(kept, "renewal.gone", "the binding had ended before it was renewed", kept.read_at)
+            await self._lose(kept, "renewal.gone", "the binding had ended before it was renewed", kept.read_at)
+            return None
         await self._file(_bind_job(kept, kept.step, target))
         return later(kept, _FOLLOW_MS)
 
@@ -125,7 +130,7 @@ class GoneDesk:
         end = RenewalEnd(now_ms + _FOLLOW_MS, code=code, status=status, what=what, fields=fields)
         if await self.renewals.settle(kept, end):
             _log.warning("binding %s: had ended; job %s binds it anew (%s)", kept.binding_id, job.job_id, step)
-            reached("renewal.gone", kept.binding_id, step=step)
+            reached("renewal.gone", kept.binding_id, way=step)
             await self._file(job)
 
     async def _file(self, job: NewJob) -> None:

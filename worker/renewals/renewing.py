@@ -1,8 +1,8 @@
 """One renewal, top to bottom: permit -> place in line -> begin -> send -> settle -> leave the line.
 
-It sets an absolute end that follows from the binding and the number of its renewals, and so does its nonce. So a process
-that dies anywhere in between is simply followed by another one, and only one of them is counted: settling is refused
-once the number has moved on.
+It sets an absolute end that follows from the binding and the number of its renewals, and so does its nonce. So a
+process that dies anywhere in between is simply followed by another one, and only one of them is counted: settling is
+refused once the number has moved on.
 
 Renewals of a binding and jobs that change it go one at a time, in `BindingQueue`. A renewal never waits in line there:
 it gives way and comes back, so that the last word is a person's.
@@ -14,13 +14,13 @@ import secrets
 from dataclasses import dataclass
 from typing import Protocol
 
+from worker.attempt.attempt import BindingOrder
 from worker.attempt.paced_provider import PacedProvider
 from worker.callbacks.events import BindingEvent
 from worker.clock import Clock
 from worker.domain.job import Lane
 from worker.domain.outcome import Outcome, Verdict
 from worker.domain.renewal import due_at, next_target
-from worker.ledger.binding_queue import BindingQueue
 from worker.ledger.kept_binding import KeptBinding
 from worker.ledger.ledger import Ledger
 from worker.ledger.renewal_keys import renewal_holder
@@ -29,7 +29,7 @@ from worker.provider.actions import UpdateSubscription
 from worker.provider.nonce import attempt_nonce
 from worker.renewals.expiry_guard import ExpiryGuard
 from worker.renewals.rules import Failure, RenewalRules, failure_of
-from worker.renewals.telling import told_of, wire_of
+from worker.renewals.telling import moment_of, told_of, wire_of
 from worker.steps import reached
 
 _log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class Renewer:
     """
 
     renewals: Renewals
-    queue: BindingQueue
+    queue: BindingOrder
     ledger: Ledger
     provider: PacedProvider
     expiry: ExpiryGuard
@@ -89,8 +89,11 @@ class Renewer:
         """
         if kept.step:
             return await self.gone.follow(kept)
-        if not kept.is_active or kept.is_closed:
-            return dropped(kept.binding_id)
+        if kept.is_active and not kept.is_closed:
+            return await self._keep(kept)
+        return dropped(kept.binding_id)
+
+    async def _keep(self, kept: KeptBinding) -> Place | None:
         if kept.expires_at <= kept.read_at:
             return await self.gone.look(kept)
         target = next_target(kept.policy, kept.expires_at, kept.read_at)
@@ -99,19 +102,23 @@ class Renewer:
         permission = await self.expiry.permission(kept, target)
         if permission.wait_ms:
             return await self._stands_still(kept, permission.wait_ms, permission.code)
-        sent = None
-        try:
-            sent = await self._sent(kept, target)
-        finally:
-            if permission.is_check and not (isinstance(sent, Outcome) and sent.verdict is Verdict.DONE):
-                await self.expiry.stop_checking()
+        sent = await (self._checked(kept, target) if permission.is_check else self._sent(kept, target))
         if isinstance(sent, Place):
             return sent
-        if sent.verdict is Verdict.GONE:
-            return await self.gone.look(kept)
-        if sent.verdict is Verdict.DONE and permission.is_check:
+        return await self.gone.look(kept) if sent.verdict is Verdict.GONE else None
+
+    async def _checked(self, kept: KeptBinding, target: int) -> Outcome | Place:
+        """Send it, and read it back: the account's others wait for that."""
+        is_done = False
+        try:
+            sent = await self._sent(kept, target)
+            is_done = isinstance(sent, Outcome) and sent.verdict is Verdict.DONE
+        finally:
+            if not is_done:
+                await self.expiry.stop_checking()
+        if is_done:
             await self.expiry.read_back(kept, target)
-        return None
+        return sent
 
     async def _sent(self, kept: KeptBinding, target: int) -> Outcome | Place:
         """Send it, and settle all outcomes but GONE."""
@@ -196,7 +203,7 @@ class Renewer:
 
 
 def failed_end(kept: KeptBinding, failure: Failure, now_ms: int, rules: RenewalRules) -> RenewalEnd:
-    """What is written of a try that came to nothing; its receiver hears of it once per period, if a person is needed."""
+    """What is written of a try that came to nothing; its receiver is told once per period, if a person is needed."""
     fields: dict[str, str | int] = {"renew_failures": kept.failures + 1, "renew_code": failure.code}
     callback = None
     is_told_now = failure.needs_person and kept.told != kept.number + 1
@@ -220,5 +227,5 @@ def _parameters(kept: KeptBinding, target: int) -> dict[str, str]:
         phone_no_x=kept.phone_no_x,
         pool_key=kept.pool_key,
         operate_type="updateExpire",
-        expiration=wire_of(target),
+        expiration=moment_of(target),
     ).parameters()  # fmt: skip

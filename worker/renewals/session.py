@@ -1,14 +1,15 @@
 """Renewing sessions: one partition's due bindings, first to end first, so many at a time, under the partition's lease.
 
 A message of a partition begins a session in the process that takes it, unless one is under way there; the lease makes
-sure that no other process has one. The session ends when nothing is due any more, and the timetable brings the partition
-back when its next binding is.
+sure that no other process has one. The session ends when nothing is due any more, and the timetable brings the
+partition back when its next binding is.
 """
 
 import asyncio
 import logging
 import secrets
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 
 from redis.exceptions import RedisError
@@ -67,7 +68,10 @@ class RenewalSessions:
             if partition in ALL_PARTITIONS and partition not in self._sessions and not self._is_stopping:
                 session = asyncio.get_running_loop().create_task(self._run(partition))
                 self._sessions[partition] = session
-                session.add_done_callback(lambda _, partition=partition: self._sessions.pop(partition, None))
+                session.add_done_callback(partial(self._forget, partition))
+
+    def _forget(self, partition: int, _: "asyncio.Task[None]") -> None:
+        self._sessions.pop(partition, None)
 
     def stop(self) -> None:
         """Begin nothing more; what is under way goes on."""

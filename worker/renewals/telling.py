@@ -10,9 +10,14 @@ from worker.ledger.callback_records import OwedCallback
 from worker.ledger.kept_binding import KeptBinding
 
 
+def moment_of(unix_ms: int) -> datetime:
+    """A whole second."""
+    return datetime.fromtimestamp(unix_ms // 1000, UTC)
+
+
 def wire_of(unix_ms: int) -> str:
     """A moment as the wire's Expiration."""
-    return wire_expiration(datetime.fromtimestamp(unix_ms / 1000, UTC))
+    return wire_expiration(moment_of(unix_ms))
 
 
 def told_of(

@@ -1,7 +1,7 @@
 -- Puts bindings where they belong: among those to be renewed now, later, or nowhere.
 -- KEYS[1] renewals (sorted set: binding id -> due)    KEYS[2] renewals whose time has come (sorted set: binding id -> end)
 -- KEYS[3] failing renewals (hash: binding id -> code); all of one partition
--- ARGV[1...] triples: binding id, 'due', 'later' or 'drop', and a score: the end for 'due', the next look for 'later'
+-- ARGV[1], [2], [3], and on: triples of binding id, 'due', 'later' or 'drop', and a score: the end for 'due', the next look for 'later'
 -- Returns how many were moved. One that was put off meanwhile stays where it is.
 -- Safe to resend: moves to the same places again.
 local time = redis.call('TIME')
