@@ -6,7 +6,7 @@ Redis's clock cannot be moved, so bindings are: they are made due by their entry
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -34,8 +34,9 @@ from worker.ledger.kept_binding import KeptBinding
 from worker.ledger.keys import job_keys
 from worker.ledger.records import NewJob
 from worker.ledger.renewal_keys import renewal_id, renewals_due_key, renewals_key
-from worker.ledger.renewals import Renewals
+from worker.ledger.renewals import Place, Renewals
 from worker.pace.concurrency import InFlight
+from worker.pace.desk import PaceDesk
 from worker.pace.keys import PaceKeys
 from worker.pace.pace import Pace
 from worker.pace.rules import PaceRules, RetryBudget
@@ -96,6 +97,16 @@ class QuietAnnouncer:
         return True
 
 
+@dataclass(frozen=True)
+class _Latest:
+    """A bench's renewer, also after it was remade."""
+
+    bench: "Bench"
+
+    async def renew(self, kept: KeptBinding) -> Place | None:
+        return await self.bench.renewer.renew(kept)
+
+
 @dataclass
 class Bench:
     """Everything of one worker process that renewals touch."""
@@ -107,6 +118,7 @@ class Bench:
     width: int = 16
     lease_ms: int = LEASE_MS
     hold_ms: int = 2_000
+    endpoint: str = ""
     announcer: QuietAnnouncer = field(default_factory=QuietAnnouncer)
     courier: FakeCourier = field(default_factory=FakeCourier)
 
@@ -122,14 +134,16 @@ class Bench:
         self.bindings = bindings_of(self.redis)
         self.queue = BindingQueue(self.redis, ttl_ms=60_000)
         self.checks = ExpiryChecks(self.redis, ACCOUNT)
+        self.renewer = self.remade()
+        self.sessions = RenewalSessions(self.renewals, _Latest(self), self.rules, clock=self.clock, progress=Progress())
+
+    def remade(self) -> Renewer:
+        """A renewer that knows nothing yet: of the pace, of the account."""
         self.paced = self._paced()
         api = ProviderApi(LaneCaller(self.paced, Lane.RENEWAL))
         gone = GoneDesk(self.renewals, self.ledger, api, self.announcer, self.rules, self.clock)
         guard = ExpiryGuard(self.checks, api, self.clock, read_lag_ms=self.rules.read_lag_ms)
-        self.renewer = Renewer(
-            self.renewals, self.queue, self.ledger, self.paced, guard, gone, self.rules, self.clock
-        )  # fmt: skip
-        self.sessions = RenewalSessions(self.renewals, self.renewer, self.rules, clock=self.clock, progress=Progress())
+        return Renewer(self.renewals, self.queue, self.ledger, self.paced, guard, gone, self.rules, self.clock)
 
     def _paced(self) -> PacedProvider:
         in_flight = InFlight(1_000, self.clock)
@@ -178,7 +192,7 @@ class Bench:
         end = (await now_ms(self.redis) + lasts_ms) // 1000 * 1000
         parameters = {"PhoneNoA": A, "PoolKey": POOL, "Expiration": wire_of(end), "OutOrderId": f"order-{key}"}
         renew = (policy or RenewalPolicy(extend_by_ms=DAY)).as_json()
-        job = new_job(key, parameters=parameters, renew=renew, callback_url=URL, **overrides)
+        job = new_job(key, **({"parameters": parameters, "renew": renew, "callback_url": URL} | overrides))
         await self.ledger.open(job)
         assert await self.work_on(job.job_id) == "bound"
         return job.job_id
@@ -236,6 +250,18 @@ class Bench:
         found = [json.loads(await client.hget(key, "body")) for key in keys]
         return sorted(found, key=lambda event: event["timestamp"])
 
+    def desk(self) -> PaceDesk:
+        """The operator's hand on the pace."""
+        return PaceDesk(self.redis, account=ACCOUNT, endpoint="endpoint", per_second=dict.fromkeys(SENT, 1.0))
+
+    async def clear_pace(self) -> None:
+        """Let the pace forget throttling and stops."""
+        client: Any = self.redis
+        keys = [key async for key in client.scan_iter("*{pace:*")]
+        await client.delete(*keys, "no-such-key")
+        await self.paced.aclose()
+        self.renewer = self.remade()
+
     # --- The provider's side ---
 
     def live(self) -> list[Any]:
@@ -250,30 +276,46 @@ class Bench:
 
 
 @asynccontextmanager
-async def benches(redis: Redis, *, count: int = 1, numbers: int = 40, **changes: Any) -> AsyncIterator[list[Bench]]:
-    """So many processes of one account, with one sandbox."""
+async def sandbox(numbers: int = 40) -> AsyncIterator[tuple[Gateway, str]]:
+    """The provider, and where it answers."""
     config = SandboxConfig(
         pools=(parse_pool(f"{POOL}={numbers}"),), access_keys=(parse_access_key("testid:testsecret"),)
     )
     app = build_app(config)
     async with TestServer(app, access_log=None) as server:
-        http = HttpClient(max_connections=50, max_answer_bytes=1 << 20, connect_timeout_ms=2_000, read_timeout_ms=5_000)
-        made = []
-        for _ in range(count):
-            client = ProviderClient(
-                http,
-                endpoint=str(server.make_url("")).rstrip("/"),
-                credentials=Credentials("testid", "testsecret"),
-                signature_version="v3",
-                answer_format="json",
-                total_timeout_ms=5_000,
-                clock=SystemClock(),
-            )
-            made.append(Bench(redis, app[GATEWAY], Provider(client), **changes))
-        try:
-            yield made
-        finally:
-            for bench in made:
-                await bench.sessions.aclose(0)
-                await bench.paced.aclose()
-            await http.aclose()
+        yield app[GATEWAY], str(server.make_url("")).rstrip("/")
+
+
+@asynccontextmanager
+async def process_at(
+    redis: Redis, endpoint: str, gateway: Gateway | None = None, **changes: Any
+) -> AsyncIterator[Bench]:
+    """One process; where the sandbox runs elsewhere, without a look into it."""
+    http = HttpClient(max_connections=50, max_answer_bytes=1 << 20, connect_timeout_ms=2_000, read_timeout_ms=5_000)
+    client = ProviderClient(
+        http,
+        endpoint=endpoint,
+        credentials=Credentials("testid", "testsecret"),
+        signature_version="v3",
+        answer_format="json",
+        total_timeout_ms=5_000,
+        clock=SystemClock(),
+    )
+    bench = Bench(redis, gateway, Provider(client), **changes)  # type: ignore[arg-type]
+    try:
+        yield bench
+    finally:
+        await bench.sessions.aclose(0)
+        await bench.paced.aclose()
+        await http.aclose()
+
+
+@asynccontextmanager
+async def benches(redis: Redis, *, count: int = 1, **changes: Any) -> AsyncIterator[list[Bench]]:
+    """So many processes of one account, with one sandbox."""
+    async with AsyncExitStack() as stack:
+        gateway, endpoint = await stack.enter_async_context(sandbox())
+        made = [await stack.enter_async_context(process_at(redis, endpoint, gateway, **changes)) for _ in range(count)]
+        for bench in made:
+            bench.endpoint = endpoint
+        yield made

@@ -2,15 +2,26 @@
 
 from typing import Any
 
-from worker.domain.expiration import parse_expiration, unix_ms
+import pytest
+from redis.asyncio import Redis
+
+from tests.ledger.support import record_of
 from worker.domain.job_ids import partition_of
+from worker.domain.renewal import RenewalPolicy
 from worker.ledger.keys import bindings_key
+from worker.ledger.renewal_keys import renewals_failing_key
 
-from .bench import DAY, MINUTE, Bench
+from .bench import DAY, HOUR, MINUTE, Bench, benches
 
 
-def end_of(text: str) -> int:
-    return unix_ms(parse_expiration(text))
+async def failing(bench: Bench, binding_id: str) -> str | None:
+    client: Any = bench.redis
+    code: str | None = await client.hget(renewals_failing_key(partition_of(binding_id)), binding_id)
+    return code
+
+
+async def types(bench: Bench, binding_id: str) -> list[str]:
+    return [event["type"] for event in await bench.events(binding_id)]
 
 
 async def test_a_kept_binding_is_renewed_for_its_extension_and_due_again_before_that_ends(bench: Bench) -> None:
@@ -32,3 +43,107 @@ async def test_a_kept_binding_is_renewed_for_its_extension_and_due_again_before_
     assert await client.zscore(bindings_key(partition_of(binding_id)), binding_id) == after.expires_at
     (event,) = [event for event in await bench.events(binding_id) if event["type"] == "binding.renewed"]
     assert (event["data"]["renewals"], event["data"]["expiration"]) == (1, after.expiration)
+
+
+async def test_each_renewal_has_its_own_nonce_and_ends_one_extension_after_the_last(bench: Bench) -> None:
+    await bench.checked()
+    binding_id = await bench.bound()
+    first = (await bench.read(binding_id)).expires_at
+    for number in range(1, 4):
+        await bench.renew(binding_id)
+        assert (await bench.read(binding_id)).expires_at == first + number * DAY
+    nonces = [nonce for action, _, nonce in bench.provider.sent if action == "UpdateSubscription"]
+    assert len(set(nonces)) == len(nonces) == 3
+
+
+async def test_a_binding_without_a_policy_is_not_kept(bench: Bench) -> None:
+    binding_id = await bench.bound(renew="")
+    assert await bench.due_at(binding_id) is None
+    assert "renew_seed" not in await record_of(bench.redis, binding_id)
+
+
+async def test_the_last_renewal_ends_with_the_policy_and_nothing_is_due_any_more(bench: Bench) -> None:
+    await bench.checked()
+    binding_id = await bench.bound(policy=RenewalPolicy(for_ms=90 * MINUTE, extend_by_ms=DAY))
+    until = (await bench.read(binding_id)).policy.until_ms
+    await bench.renew(binding_id)
+    assert (await bench.read(binding_id)).expires_at == until // 1000 * 1000
+    assert await bench.due_at(binding_id) is None
+    await bench.renew(binding_id)  # a stray entry
+    assert len(bench.provider.ends()) == 1
+    assert await bench.due_at(binding_id) is None
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "is_told", "least_ms"),
+    [
+        ({"kind": "throttle", "retry_after_ms": 7_000}, "Throttling.User", False, 7_000),
+        ({"kind": "http_503"}, "ServiceUnavailable", False, 0),
+        ({"kind": "close_after"}, "transport.disconnected", False, 0),
+        ({"kind": "business", "code": "isv.EXPIRE_DATE_ILLEGAL"}, "isv.EXPIRE_DATE_ILLEGAL", True, 500),
+        ({"kind": "business", "code": "isv.ACCOUNT_ABNORMAL"}, "isv.ACCOUNT_ABNORMAL", True, 500),
+    ],
+)
+async def test_a_try_in_vain_is_put_off_and_a_person_told_once_where_one_is_needed(
+    bench: Bench, fault: dict[str, Any], code: str, is_told: bool, least_ms: int
+) -> None:
+    await bench.checked()
+    binding_id = await bench.bound()
+    before = await bench.read(binding_id)
+    for failures in (1, 2):
+        bench.fault(**fault, action="UpdateSubscription", count=1)
+        kept = await bench.read(binding_id)
+        assert await bench.renewer.renew(kept) is None
+        after = await bench.read(binding_id)
+        assert (after.failures, after.code, await failing(bench, binding_id)) == (failures, code, code)
+        look = await bench.due_at(binding_id)
+        assert look is not None
+        assert kept.read_at + least_ms <= look <= kept.read_at + 20_000
+        await bench.clear_pace()
+    told = [type_ for type_ in await types(bench, binding_id) if type_ == "binding.renewal_failed"]
+    assert len(told) == is_told, "once per period"
+    assert [line.what for line in (await bench.read(binding_id)).history] == ["failed"]
+    await bench.renew(binding_id)
+    after = await bench.read(binding_id)
+    assert (after.expires_at, after.failures, after.code) == (before.expires_at + DAY, 0, "")
+    assert await failing(bench, binding_id) is None
+
+
+async def test_an_unclear_try_may_have_been_done_and_is_made_again_with_another_nonce(bench: Bench) -> None:
+    await bench.checked()
+    binding_id = await bench.bound()
+    bench.fault(kind="close_after", action="UpdateSubscription", count=1)
+    first = (await bench.read(binding_id)).expires_at
+    await bench.renew(binding_id)
+    if not (await bench.read(binding_id)).number:  # it was put off for longer than the session lasted
+        await bench.renew(binding_id)
+    assert (await bench.read(binding_id)).expires_at == first + DAY
+    assert len(bench.provider.ends()) == 2
+    assert len(set(bench.provider.ends())) == 1, "the same end was asked for"
+    assert len({nonce for _, _, nonce in bench.provider.sent}) == len(bench.provider.sent)
+    assert (await types(bench, binding_id)).count("binding.renewed") == 1
+
+
+async def test_under_pressure_the_first_to_end_goes_first(redis: Redis) -> None:
+    async with benches(redis, width=1) as (bench,):
+        await bench.checked()
+        ids = [await bench.bound(f"p{number}", lasts_ms=(2 + number * 7 % 5) * HOUR) for number in range(5)]
+        partitions = {partition_of(id_) for id_ in ids}
+        await bench.renew(*ids)
+        for partition in partitions:
+            mine = [(await bench.read(id_)).expiration for id_ in ids if partition_of(id_) == partition]
+            sent = [end for end in bench.provider.ends() if end in mine]
+            assert sent == sorted(mine)
+
+
+async def test_with_the_pace_paused_nothing_is_sent_and_it_comes_back(bench: Bench) -> None:
+    await bench.checked()
+    binding_id = await bench.bound()
+    await bench.desk().pause(actions=["UpdateSubscription"], by="test")
+    await bench.renew(binding_id)
+    look = await bench.due_at(binding_id)
+    assert look is not None
+    assert bench.provider.ends() == []
+    kept = await bench.read(binding_id)
+    assert kept.failures == 0
+    assert kept.read_at < look < kept.read_at + 60_000
