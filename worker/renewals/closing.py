@@ -74,5 +74,5 @@ class Closing:
         return ClosedOrder(out_order_id, tuple(closed), unbind_jobs, tuple(kept))
 
     async def _unbind(self, binding: BoundBinding) -> str:
-        key = f"close\x1f{binding.binding_id}"
+        key = f"axn.close.{binding.binding_id}"
         return await self.intake.submit(UnbindRequest(bind_job_id=binding.binding_id, idempotency_key=key))
