@@ -153,13 +153,16 @@ def build_producer(settings: Settings, app: Celery, clock: Clock | None = None) 
         renewal_spread=settings.renewal.spread,
     )
     renewals = build_renewals(redis, settings, order_look_ms=order_look_ms(_callback_lease_ms(settings)))
+    bindings = BindingLedger(
+        redis,
+        keep_ms=duration_ms(settings.binding_keep),
+        result_ttl_ms=duration_ms(settings.result_ttl),
+        renewals=renewals,
+    )
     executor = ThreadPoolExecutor(1, thread_name_prefix="axn-publish")
     announcer = Announcer(Publisher(app), executor, clock=clock)
     durable = _durable_opening(settings, ledger)
     secrets = CallbackSecrets(redis)
-    bindings = BindingLedger(
-        redis, keep_ms=duration_ms(settings.binding_keep), result_ttl_ms=duration_ms(settings.result_ttl)
-    )
     intake = Intake(build_acceptance(settings, clock), ledger, durable, announcer, secrets)
     full_a = settings.callback_full_phone_no_a
     found_bindings = FoundBindingsDesk(ledger, clock, settings.lease_ms, full_a)
@@ -205,7 +208,7 @@ def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) ->
             producer.clock,
         ),
         bindings=BindingQueue(producer.redis, ttl_ms=duration_ms(settings.result_ttl)),
-        effects=BindingEffects(producer.bindings, producer.renewals),
+        effects=BindingEffects(producer.bindings),
         courier=delivery,
         found_bindings=producer.found_bindings,
         rules=attempt_rules(settings, callback_lease_ms=_callback_lease_ms(settings)),

@@ -21,7 +21,6 @@ from worker.domain.outcome import Outcome, Verdict
 from worker.ledger.binding_queue import BindingQueue
 from worker.ledger.callback_records import CallbackClaim
 from worker.ledger.records import Claim, NewJob, Settlement
-from worker.ledger.renewals import Renewals
 from worker.pace.concurrency import InFlight
 from worker.pace.keys import PaceKeys
 from worker.pace.pace import Pace
@@ -164,7 +163,7 @@ class Bench:
                 self.provider, {action: self._pace(action) for action in SENT}, self.patience_ms, self.clock
             ),
             bindings=BindingQueue(self.redis, ttl_ms=60_000),
-            effects=BindingEffects(bindings_of(self.redis), Renewals(self.redis)),
+            effects=BindingEffects(bindings_of(self.redis)),
             courier=self.courier,
             found_bindings=self.found,
             rules=rules,

@@ -16,6 +16,7 @@ from worker.ledger.callback_records import OwedCallback
 from worker.ledger.keys import callback_key, job_keys, member_of
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import AttemptKnowledge, Claim, NewJob, Settlement
+from worker.ledger.renewals import Renewals
 
 RESULT_TTL_MS = 60_000
 KEEP_MS = 40_000
@@ -31,7 +32,7 @@ def ledger_of(redis: Redis) -> Ledger:
 
 
 def bindings_of(redis: Redis, keep_ms: int = KEEP_MS) -> BindingLedger:
-    return BindingLedger(redis, keep_ms=keep_ms, result_ttl_ms=RESULT_TTL_MS)
+    return BindingLedger(redis, keep_ms=keep_ms, result_ttl_ms=RESULT_TTL_MS, renewals=Renewals(redis))
 
 
 def new_job(key: str = "1", **overrides: Any) -> NewJob:

@@ -165,7 +165,7 @@ class Bench:
             ledger=self.ledger,
             provider=self.paced,
             bindings=self.queue,
-            effects=BindingEffects(self.bindings, self.renewals),
+            effects=BindingEffects(self.bindings),
             courier=self.courier,
             found_bindings=FakeFoundBindings(),
             rules=AttemptRules(

@@ -33,7 +33,7 @@ def main(redis_url: str, endpoint: str, *crashes: str) -> None:
         if not child:
             reached = observer_of({"AXN_ENVIRONMENT": ENVIRONMENT, "AXN_STEPS_CRASH": crash})
             for module in (gone, renewing):
-                module.reached = reached
+                vars(module)["reached"] = reached
             asyncio.run(renew(redis_url, endpoint, crash.partition("@")[2]))
             os._exit(0)
         _, status = os.waitpid(child, 0)

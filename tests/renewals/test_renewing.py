@@ -1,14 +1,17 @@
 """One renewal: sent once per period with an absolute end, settled once, whatever happens in between."""
 
+import json
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
-from tests.ledger.support import record_of
+from tests.ledger.support import claimed, put, record_of
+from worker.domain.job import JobState
 from worker.domain.job_ids import partition_of
 from worker.domain.renewal import RenewalPolicy
-from worker.ledger.keys import bindings_key
+from worker.ledger.keys import bindings_key, job_keys
+from worker.ledger.records import AttemptKnowledge, Settlement
 from worker.ledger.renewal_keys import renewals_failing_key
 
 from .bench import DAY, HOUR, MINUTE, Bench, benches
@@ -147,3 +150,32 @@ async def test_with_the_pace_paused_nothing_is_sent_and_it_comes_back(bench: Ben
     kept = await bench.read(binding_id)
     assert kept.failures == 0
     assert kept.read_at < look < kept.read_at + 60_000
+
+
+@pytest.mark.parametrize("tells_itself", [False, True])
+async def test_a_binding_made_anew_is_kept_as_the_old_one_was(bench: Bench, tells_itself: bool) -> None:
+    """As a rebind does it: a job of another kind, which knows whose binding it replaces, ends bound."""
+    old_id = await bench.bound(policy=RenewalPolicy(extend_by_ms=DAY, lead_ms=HOUR))
+    old = await bench.read(old_id)
+    job = await bench.change(old_id, "rebind", OperateType="updateNoB", PhoneNoB="15012340000")
+    url = "https://other.example/" if tells_itself else ""
+    await put(bench.redis, job_keys(job.job_id).job, callback_url=url)
+    claim = await claimed(bench.ledger, job.job_id)
+    new = {**old.parameters, "Expiration": "2099-01-01 00:00:00"}
+    fields = {"phone_no_x": "17000009999", "subs_id": "900", "request": json.dumps(new)}
+    assert await bench.ledger.settle(claim, Settlement(JobState.BOUND, AttemptKnowledge.CLOSED, fields))
+    kept = await bench.read(job.job_id)
+    assert (kept.policy, kept.seed != old.seed) == (old.policy, True)
+    assert kept.callback_url == (url or old.callback_url)
+    assert await bench.due_at(job.job_id) is not None
+
+
+async def test_what_was_closed_is_not_carried_over(bench: Bench) -> None:
+    old_id = await bench.bound()
+    old = await bench.read(old_id)
+    await bench.renewals.close(old_id)
+    job = await bench.change(old_id, "rebind", OperateType="updateNoB", PhoneNoB="15012340000")
+    claim = await claimed(bench.ledger, job.job_id)
+    fields = {"phone_no_x": "17000009999", "subs_id": "900", "request": json.dumps(old.parameters)}
+    assert await bench.ledger.settle(claim, Settlement(JobState.BOUND, AttemptKnowledge.CLOSED, fields))
+    assert await bench.due_at(job.job_id) is None

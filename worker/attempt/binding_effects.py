@@ -12,7 +12,6 @@ from worker.domain.binding import BindingName, BindingStatus, NameKind
 from worker.domain.job import JobState
 from worker.ledger.bindings import BindingChange, BindingLedger
 from worker.ledger.records import Claim, Settlement
-from worker.ledger.renewals import Renewals
 
 _log = logging.getLogger(__name__)
 _ASPECTS = frozenset(
@@ -27,7 +26,6 @@ class BindingEffects:
     """Keeps the bindings' records true."""
 
     bindings: BindingLedger
-    kept: Renewals
 
     async def of(self, claim: Claim, end: Settlement) -> Settlement:
         """Write what this end says was done; the settlement comes back as it was.
@@ -40,8 +38,6 @@ class BindingEffects:
             for binding_id in [claim.binding_id] if claim.binding_id else await self._named(claim):
                 if not await self.bindings.change(binding_id, change):
                     _log.info("job %s: binding %s is not on record any more", claim.job_id, binding_id)
-                elif change.status or change.expires_at:
-                    await self.kept.reschedule(binding_id)
         return end
 
     async def _named(self, claim: Claim) -> list[str]:

@@ -11,7 +11,7 @@ Methods raise RedisError, or OSError, where Redis cannot be asked; `worker.redis
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from redis.asyncio import Redis
 
@@ -74,6 +74,13 @@ class BindingCounts:
     ended: int
 
 
+class Rescheduling(Protocol):
+    """Who renews kept bindings: `worker.ledger.renewals`."""
+
+    async def reschedule(self, binding_id: str) -> int | None:
+        """Give its next renewal its time anew, or take it out."""
+
+
 class BindingLedger:
     """What is known of bindings.
 
@@ -81,12 +88,14 @@ class BindingLedger:
         redis: a client that decodes replies to text.
         keep_ms: how long a binding stays known after its end.
         result_ttl_ms: how long a finished job's record stays, at least.
+        renewals: told of each change of an end or a status.
     """
 
-    def __init__(self, redis: Redis, *, keep_ms: int, result_ttl_ms: int) -> None:
+    def __init__(self, redis: Redis, *, keep_ms: int, result_ttl_ms: int, renewals: Rescheduling | None = None) -> None:
         self.redis = redis
         self._keep_ms = keep_ms
         self._result_ttl_ms = result_ttl_ms
+        self._renewals = renewals
         self._change = load_script(redis, "worker.ledger", "change_binding")
         self._sweep = load_script(redis, "worker.ledger", "sweep_bindings")
 
@@ -155,7 +164,10 @@ class BindingLedger:
                 *flatten((name, value) for name, value in fields.items() if value),
             ],
         )
-        return int(status) > 0
+        is_changed = int(status) > 0
+        if is_changed and self._renewals is not None and (change.status or change.expires_at):
+            await self._renewals.reschedule(binding_id)
+        return is_changed
 
     async def sweep(self, most_per_partition: int = 100) -> tuple[int, bool]:
         """Forget bindings that ended longer ago than they stay known.

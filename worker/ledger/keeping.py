@@ -5,17 +5,21 @@ Should the end never be written, whoever looks at the time finds no binding and 
 """
 
 import dataclasses
+from typing import Any
 
 from redis.asyncio import Redis
 
+from worker.domain.job import JobKind
 from worker.domain.job_ids import partition_of
 from worker.domain.renewal import DEFAULT_SPREAD, RenewalPolicy, due_at
-from worker.ledger.keys import timetable_key
+from worker.ledger.keys import job_keys, timetable_key
 from worker.ledger.records import Claim, Settlement
 from worker.ledger.registration import registration_of
 from worker.ledger.renewal_keys import renewal_member, renewals_due_key, renewals_key
 from worker.provider.nonce import new_seed
 from worker.redis_scripts import load_script
+
+_TOLD = ("callback_url", "callback_secret_name", "callback_order_key", "callback_deadline_in")
 
 
 class Keeping:
@@ -27,25 +31,41 @@ class Keeping:
     """
 
     def __init__(self, redis: Redis, *, spread: float = DEFAULT_SPREAD) -> None:
+        self._redis = redis
         self._spread = spread
         self._await = load_script(redis, "worker.ledger", "await_renewal")
 
     async def begin(self, claim: Claim, settlement: Settlement) -> Settlement:
         """The settlement of a job that binds, with what its record needs to be renewed; any other as it is.
 
-        Whoever makes a binding for which another one's policy is to go on settles it with the field `renew`.
+        A job that makes a binding anew, and says nothing of how it is kept, carries the old one's policy over.
         """
-        text = str(settlement.fields.get("renew", claim.renew))
         expires_at, _ = registration_of(claim, settlement)
-        if not text or not expires_at:
+        if not expires_at:
+            return settlement
+        text = str(settlement.fields.get("renew", claim.renew))
+        carried = {} if text else await self._carried_over(claim)
+        text = text or carried.pop("renew", "")
+        if not text:
             return settlement
         policy = begun(text, claim, expires_at)
         due = due_at(policy, claim.job_id, expires_at, claim.now_ms, self._spread)
-        fields: dict[str, str | int] = {"renew": policy.as_json(), "renew_seed": new_seed()}
+        fields: dict[str, str | int] = {**carried, "renew": policy.as_json(), "renew_seed": new_seed()}
         if due is not None:
             await self.expect(claim.job_id, due)
             fields["renew_due"] = due
         return dataclasses.replace(settlement, fields={**settlement.fields, **fields})
+
+    async def _carried_over(self, claim: Claim) -> dict[str, str]:
+        """What of the record of the old binding goes on, and who is told, where the job itself tells nobody."""
+        if claim.kind is JobKind.BIND or not claim.binding_id:
+            return {}
+        client: Any = self._redis
+        values = await client.hmget(job_keys(claim.binding_id).job, ("renew", "renew_closed", *_TOLD))
+        old = {name: value for name, value in zip(("renew", "renew_closed", *_TOLD), values, strict=True) if value}
+        if "renew" not in old or old.pop("renew_closed", ""):
+            return {}
+        return {"renew": old["renew"]} if claim.callback_url else old
 
     async def expect(self, binding_id: str, due: int | None) -> None:
         """Say when this binding is to be renewed next, Unix ms; None: never."""
