@@ -57,7 +57,7 @@ def test_a_binding_is_named_by_its_bind_job_or_its_order_or_as_the_provider_does
 ) -> None:
     by_job = request_type(bind_job_id=BIND_JOB_ID, **aspect)
     assert (by_job.bind_job_id, by_job.names_confirmed_binding) == (BIND_JOB_ID, True)
-    by_order = request_type(OutOrderId="order-42", **aspect)
+    by_order = request_type.from_mapping({"OutOrderId": "order-42", **aspect})
     assert (by_order.out_order_id, by_order.names_confirmed_binding) == ("order-42", True)
     by_name = request_type(**NAMED, pool_key="FC1", **aspect, **OURS)
     assert (by_name.subs_id, by_name.phone_no_x, by_name.pool_key) == ("1000000768798832", X, "FC1")
