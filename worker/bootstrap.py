@@ -54,12 +54,13 @@ from worker.renewals.assembly import build_renewals, build_sessions
 from worker.renewals.closing import Closing
 from worker.renewals.session import RenewalSessions
 from worker.settings import Settings
-from worker.ticker import Ticker
+from worker.ticker import Chore, Ticker
 
 _LARGEST_ANSWER_BYTES = 1 << 20
 _DUE_PER_PARTITION = 500
 """A script that takes so many keeps Redis busy for about 4 ms (benchmarks/timetable.py)."""
 _LEASE_SLACK_MS = 2_000
+_SWEEP_EVERY_MS = 60_000
 _WAITING_CONNECTIONS = 256
 """Each holds one `submit` that waits for a disk, up to a second with `appendfsync everysec`."""
 
@@ -163,7 +164,7 @@ def build_producer(settings: Settings, app: Celery, clock: Clock | None = None) 
     announcer = Announcer(Publisher(app), executor, clock=clock)
     durable = _durable_opening(settings, ledger)
     secrets = CallbackSecrets(redis)
-    intake = Intake(build_acceptance(settings, clock), ledger, durable, announcer, secrets)
+    intake = Intake(build_acceptance(settings, clock), ledger, durable, announcer, secrets, bindings=bindings)
     full_a = settings.callback_full_phone_no_a
     found_bindings = FoundBindingsDesk(ledger, clock, settings.lease_ms, full_a)
     return ProducerServices(
@@ -331,4 +332,5 @@ def _ticker(settings: Settings, producer: ProducerServices, progress: Progress) 
         tick_ms=duration_ms(settings.tick),
         heartbeat_file=settings.heartbeat_file,
         clock=producer.clock,
+        chores=[Chore("sweep of bindings", producer.bindings.sweep_some, _SWEEP_EVERY_MS)],
     )

@@ -28,17 +28,16 @@ from worker.callbacks.signature import SigningKey
 from worker.domain.any_request import AnyRequest
 from worker.domain.callback_secret import SecretOwner
 from worker.domain.durability import Durability, parse_durability
-from worker.domain.job import Job, JobKind, Lane
-from worker.errors import SettingsError, UnknownSecretError
+from worker.domain.job import Job, JobKind
+from worker.errors import UnknownSecretError
 from worker.intake.intake import Submitted
 from worker.ledger import listing
 from worker.ledger.audit import AuditLine
+from worker.ledger.bindings import BindingLedger
 from worker.ledger.callback_secrets import StoredSecret
 from worker.ledger.callback_views import Callback
 from worker.ledger.index_walk import Tell
 from worker.ledger.receiver_switch import Disabled
-from worker.pace.desk import PaceDesk
-from worker.pace.state import AccountState
 from worker.redis_faults import asking
 from worker.runtime import OnePerProcess, Runtime
 from worker.settings import load_settings
@@ -218,41 +217,9 @@ def list_jobs(wanted: listing.JobFilter, limit: int, tell: Tell) -> list[Job]:
     return _run(listing.list_jobs(_producer.get().services.redis, wanted, limit, tell))
 
 
-def pace_state(actions: Sequence[str] = ()) -> AccountState:
-    """How the calls of the settings' account go: see `worker.pace.desk.PaceDesk.read`.
-
-    Raises:
-        SettingsError: no setting names the account.
-        PaceOrderError: an action is unknown.
-        LedgerUnavailableError: Redis did not answer.
-    """
-    return _at_the_desk(lambda desk: desk.read(actions))
-
-
-def set_pace(action: str, per_second: float | None, *, by: str) -> None:
-    """See `PaceDesk.set_per_second`; raises what `pace_state` does."""
-    _at_the_desk(lambda desk: desk.set_per_second(action, per_second, by=by))
-
-
-def pause_pace(lanes: Sequence[Lane] = (), actions: Sequence[str] = (), *, by: str) -> None:
-    """See `PaceDesk.pause`; raises what `pace_state` does."""
-    _at_the_desk(lambda desk: desk.pause(lanes, actions, by=by))
-
-
-def resume_pace(lanes: Sequence[Lane] = (), actions: Sequence[str] = (), *, by: str) -> None:
-    """See `PaceDesk.resume`; raises what `pace_state` does."""
-    _at_the_desk(lambda desk: desk.resume(lanes, actions, by=by))
-
-
-def _at_the_desk(work: Callable[[PaceDesk], Coroutine[Any, Any, T]]) -> T:
-    services = _producer.get().services
-    settings = services.settings
-    if settings.credentials == "static" and not settings.access_key_id:
-        raise SettingsError(
-            "AXN_ACCESS_KEY_ID (or ALIBABA_CLOUD_ACCESS_KEY_ID): must be the workers' key id, "
-            "the pace is kept for its account"
-        )
-    return _run(_asking(services, work(services.pace_desk)))
+def ask_bindings(work: Callable[[BindingLedger], Coroutine[Any, Any, T]]) -> T:
+    """Do something with the bindings on record. Raises LedgerUnavailableError."""
+    return _run(_asking(_producer.get().services, work(_producer.get().services.bindings)))
 
 
 def _at_callback_desk(work: Callable[[CallbackDesk], Coroutine[Any, Any, T]]) -> T:

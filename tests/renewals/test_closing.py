@@ -27,7 +27,7 @@ def closing_of(bench: Bench) -> Closing:
     acceptance = Acceptance(AcceptanceRules(POOL, timedelta(seconds=60), ReceiverRules()), SystemClock())
     announcer = Announcer(RecordingPublisher(), ThreadPoolExecutor(1), clock=SystemClock())
     durable = DurableOpening(bench.redis, bench.ledger, replicas=1, timeout_ms=500)
-    intake = Intake(acceptance, bench.ledger, durable, announcer, CallbackSecrets(bench.redis))
+    intake = Intake(acceptance, bench.ledger, durable, announcer, CallbackSecrets(bench.redis), bindings=bench.bindings)
     return Closing(bench.bindings, bench.renewals, intake)
 
 

@@ -192,6 +192,11 @@ class BindingLedger:
         forgotten = sum(await pipeline.execute())
         return forgotten, any(len(ids) == most_per_partition for ids in due)
 
+    async def sweep_some(self) -> bool:
+        """One bounded piece of sweeping. Whether more waits to be swept."""
+        _, is_more = await self.sweep()
+        return is_more
+
     async def expiring_before(self, until_ms: int, *, since_ms: int | None = None) -> AsyncGenerator[str, None]:
         """Ids of the bindings whose end comes up to this time, the next one first, page by page.
 

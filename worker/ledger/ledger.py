@@ -298,13 +298,35 @@ class Ledger:
             replies = await pipeline.execute()
         return [_binding_in(job_id, *reply) for job_id, reply in zip(job_ids, replies, strict=True)]
 
+    async def changes_filed_as(self, job_ids: Sequence[str]) -> list[tuple[str, Binding]]:
+        """Of jobs that change a binding: the digest of the request, and the binding; all empty where there is no job.
+
+        Raises:
+            LedgerUnavailableError: says what is wrong with Redis.
+        """
+        if not job_ids:
+            return []
+        async with asking(self._redis, is_one_call=False), self._redis.pipeline(transaction=False) as pipeline:
+            for job_id in job_ids:
+                pipeline.hmget(job_keys(job_id).job, ["digest", "binding_id", "subs_id", "phone_no_x", "request"])
+            replies = await pipeline.execute()
+        return [
+            (digest or "", _named_in(binding_id, subs_id, phone_no_x, request))
+            for digest, binding_id, subs_id, phone_no_x, request in replies
+        ]
+
 
 def _binding_in(
     job_id: str, state: str | None, subs_id: str | None, phone_no_x: str | None, request: str | None
 ) -> Binding | str:
     if state is None or not is_bound_state(state):
         return state or ""
-    return Binding(subs_id or "", phone_no_x or "", json.loads(request or "{}").get("PoolKey", ""), job_id)
+    return _named_in(job_id, subs_id, phone_no_x, request)
+
+
+def _named_in(binding_id: str | None, subs_id: str | None, phone_no_x: str | None, request: str | None) -> Binding:
+    pool_key = json.loads(request or "{}").get("PoolKey", "")
+    return Binding(subs_id or "", phone_no_x or "", pool_key, binding_id or "")
 
 
 def _times_of(callback: OwedCallback, give_up_ms: int) -> tuple[str, int, int, int, str]:

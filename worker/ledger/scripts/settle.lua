@@ -20,11 +20,12 @@ local function register()
   local id = string.match(ARGV[2], ':(.*)$')
   redis.call('ZADD', KEYS[7], ARGV[15], id)
   local digests, entries = {}, {}
-  for digest in string.gmatch(ARGV[16], string.rep('%x', 14)) do digests[#digests + 1] = digest end
+  for at = 1, #ARGV[16], 14 do digests[#digests + 1] = string.sub(ARGV[16], at, at + 13) end
   if #digests == 0 then return end
-  for i, ids in ipairs(redis.call('HMGET', KEYS[8], unpack(digests))) do
+  local known = redis.call('HMGET', KEYS[8], unpack(digests))
+  for i = 1, #digests do
     -- A name that half the shop shares must not make each bind dearer: its newest 32 are enough.
-    entries[2 * i - 1], entries[2 * i] = digests[i], string.sub((ids or '') .. id, -26 * 32)
+    entries[2 * i - 1], entries[2 * i] = digests[i], known[i] and string.sub(known[i] .. id, -26 * 32) or id
   end
   redis.call('HSET', KEYS[8], unpack(entries))
 end
