@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from tests.ledger.support import claimed, put, record_of
+from tests.ledger.support import claimed, now_ms, put, record_of
 from worker.domain.job import JobState
 from worker.domain.job_ids import partition_of
-from worker.domain.renewal import RenewalPolicy
+from worker.domain.renewal import IfGone, RenewalPolicy
 from worker.ledger.keys import bindings_key, job_keys
 from worker.ledger.records import AttemptKnowledge, Settlement
 from worker.ledger.renewal_keys import renewals_failing_key
@@ -179,3 +179,38 @@ async def test_what_was_closed_is_not_carried_over(bench: Bench) -> None:
     fields = {"phone_no_x": "17000009999", "subs_id": "900", "request": json.dumps(old.parameters)}
     assert await bench.ledger.settle(claim, Settlement(JobState.BOUND, AttemptKnowledge.CLOSED, fields))
     assert await bench.due_at(job.job_id) is None
+
+
+async def test_where_the_pace_lets_nothing_through_a_person_hears_of_it_before_it_is_too_late(bench: Bench) -> None:
+    await bench.checked()
+    binding_id = await bench.bound(policy=RenewalPolicy(extend_by_ms=DAY, lead_ms=20 * MINUTE))
+    await bench.desk().pause(actions=["UpdateSubscription"], by="test")
+    await bench.renew(binding_id)
+    assert "binding.renewal_failed" not in await types(bench, binding_id)
+    await bench.end_at(binding_id, await now_ms(bench.redis) + 4 * MINUTE)
+    await put(bench.redis, job_keys(binding_id).job, finished_at=await now_ms(bench.redis) - HOUR)
+    for _ in range(2):
+        await bench.renew(binding_id)
+    (event,) = [event for event in await bench.events(binding_id) if event["type"] == "binding.renewal_failed"]
+    assert event["data"]["code"] == "pace.paused"
+    assert await failing(bench, binding_id) == "pace.paused"
+    kept = await bench.read(binding_id)
+    look = await bench.due_at(binding_id)
+    assert look is not None
+    assert look < kept.read_at + MINUTE
+
+
+async def test_a_kept_binding_that_nobody_looked_at_for_long_is_not_forgotten_before_it_is_told_of(
+    bench: Bench,
+) -> None:
+    await bench.checked()
+    binding_id = await bench.bound(policy=RenewalPolicy(extend_by_ms=DAY, if_gone=IfGone.REPORT))
+    past = await now_ms(bench.redis) - 90 * DAY
+    await bench.end_at(binding_id, past)
+    client: Any = bench.redis
+    await client.zadd(bindings_key(partition_of(binding_id)), {binding_id: past})
+    assert await bench.bindings.sweep() == (0, False)
+    bench.gateway.advance(2 * 3600, signatures=False)
+    await bench.renew(binding_id)
+    assert "binding.lost" in await types(bench, binding_id)
+    assert await bench.bindings.sweep() == (1, False)

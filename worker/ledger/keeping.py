@@ -15,7 +15,7 @@ from worker.domain.renewal import DEFAULT_SPREAD, RenewalPolicy, due_at
 from worker.ledger.keys import job_keys, timetable_key
 from worker.ledger.records import Claim, Settlement
 from worker.ledger.registration import registration_of
-from worker.ledger.renewal_keys import renewal_member, renewals_due_key, renewals_key
+from worker.ledger.renewal_keys import renewal_member, renewals_due_key, renewals_failing_key, renewals_key
 from worker.provider.nonce import new_seed
 from worker.redis_scripts import load_script
 
@@ -53,7 +53,6 @@ class Keeping:
         fields: dict[str, str | int] = {**carried, "renew": policy.as_json(), "renew_seed": new_seed()}
         if due is not None:
             await self.expect(claim.job_id, due)
-            fields["renew_due"] = due
         return dataclasses.replace(settlement, fields={**settlement.fields, **fields})
 
     async def _carried_over(self, claim: Claim) -> dict[str, str]:
@@ -71,7 +70,13 @@ class Keeping:
         """Say when this binding is to be renewed next, Unix ms; None: never."""
         partition = partition_of(binding_id)
         await self._await(
-            [renewals_key(partition), renewals_due_key(partition), timetable_key(partition)],
+            [
+                renewals_key(partition),
+                renewals_due_key(partition),
+                timetable_key(partition),
+                renewals_failing_key(partition),
+                job_keys(binding_id).job,
+            ],
             [binding_id, "" if due is None else due, renewal_member(partition)],
         )
 

@@ -64,9 +64,10 @@ class Place:
     is_due: bool
     at_ms: int
 
+    @property
     def triple(self) -> tuple[str, str, int]:
         """As sort_renewals.lua takes it."""
-        return self.binding_id, "due" if self.is_due else "later" if self.at_ms else "drop", self.at_ms
+        return self.binding_id, "due" if self.is_due else "later", self.at_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +146,12 @@ class Renewals:
 
     async def sort(self, partition: int, places: Sequence[Place]) -> None:
         """Put bindings that were taken where they belong."""
-        if places:
-            await self._sort(
-                [renewals_key(partition), renewals_due_key(partition), renewals_failing_key(partition)],
-                [part for place in places for part in place.triple()],
-            )
+        moved = [part for place in places if place.at_ms for part in place.triple]
+        if moved:
+            await self._sort([renewals_key(partition), renewals_due_key(partition)], moved)
+        for place in places:
+            if not place.at_ms:
+                await self._keeping.expect(place.binding_id, None)
 
     async def rest(self, partition: int, *, token: str) -> int:
         """Give the lease back. Returns Unix ms of the next look; 0: nothing is kept here; -1: it was another's."""

@@ -19,6 +19,7 @@ _CHECKING_MS = 120_000
 _LOOK_LATER_MS = 2_000
 _LOOK_AT_MISMATCH_MS = 120_000
 _FIRST_READ_MS = 250
+_REMEMBERED_MS = 30_000
 ACTIVE = 1
 
 
@@ -79,7 +80,7 @@ async def detail_of(provider: ProviderApi, kept: KeptBinding) -> Detail:
 
 
 class ExpiryGuard:
-    """Asks once per account, remembers the answer.
+    """Asks once per account, remembers for a while that all is well.
 
     Args:
         read_lag_ms: how long the provider's queries may show an older state.
@@ -90,15 +91,15 @@ class ExpiryGuard:
         self._provider = provider
         self._clock = clock
         self._read_lag_ms = read_lag_ms
-        self._is_good = False
+        self._good_until_ms = 0.0
 
     async def permission(self, kept: KeptBinding, target: int) -> Permission:
         """Whether this renewal may be sent now."""
-        if self._is_good:
+        if self._clock.monotonic_ms() < self._good_until_ms:
             return Permission()
         check = await self._checks.read()
         if check.state is ExpiryState.OK:
-            self._is_good = True
+            self._good_until_ms = self._clock.monotonic_ms() + _REMEMBERED_MS
             return Permission()
         if check.state is ExpiryState.MISMATCH:
             return Permission(_LOOK_AT_MISMATCH_MS, "expiry.mismatch")
@@ -153,7 +154,6 @@ class ExpiryGuard:
                 at_ms=kept.read_at,
             )
         )
-        self._is_good = is_good
         if not is_good:
             _log.error(
                 "renewals of this account stand still: binding %s was set to %s and reads %s, so renewing could "

@@ -25,10 +25,11 @@ from worker.ledger.kept_binding import KeptBinding
 from worker.ledger.ledger import Ledger
 from worker.ledger.renewal_keys import renewal_holder
 from worker.ledger.renewals import Place, RenewalEnd, Renewals
+from worker.pace.permit import Permit
 from worker.provider.actions import UpdateSubscription
 from worker.provider.nonce import attempt_nonce
 from worker.renewals.expiry_guard import ExpiryGuard
-from worker.renewals.rules import Failure, RenewalRules, failure_of
+from worker.renewals.rules import Failure, RenewalRules, bounded_delay_ms, failure_of, is_late
 from worker.renewals.telling import moment_of, told_of, wire_of
 from worker.steps import reached
 
@@ -126,7 +127,7 @@ class Renewer:
         permit = await self.provider.permit(_ACTION, Lane.RENEWAL, is_retry=kept.failures > 0)
         now_ms = kept.read_at + round(self.clock.monotonic_ms() - asked_ms)
         if permit.come_back_ms:
-            return later(kept, permit.come_back_ms, now_ms)
+            return await self._refused(kept, permit, now_ms)
         token, holder, is_used = secrets.token_hex(8), renewal_holder(kept.binding_id), False
         try:
             if not await self._is_first_in_line(kept, holder):
@@ -156,6 +157,15 @@ class Renewer:
         else:
             _log.info("renewal of %s: settled by another session", kept.binding_id)
         return outcome
+
+    async def _refused(self, kept: KeptBinding, permit: Permit, now_ms: int) -> Place:
+        """The pace lets nothing through. Nothing was tried, but where time runs out a person hears of it."""
+        code = permit.refusal.code
+        place = later(kept, bounded_delay_ms(kept, permit.come_back_ms, now_ms), now_ms)
+        if is_late(kept, now_ms) and kept.told != kept.number + 1:
+            failure = Failure(place.at_ms - now_ms, code, "nothing may be sent, and its end is near", needs_person=True)
+            await self.failed(kept, failure, now_ms)
+        return place
 
     async def _is_first_in_line(self, kept: KeptBinding, holder: str) -> bool:
         for _ in range(_MOST_LEFTOVERS):

@@ -9,6 +9,7 @@ from worker.ledger.kept_binding import KeptBinding
 _LEAST_DELAY_MS = 1_000
 _TRIES_LEFT = 4
 """However long a failed renewal waits, so many more tries fit before the binding's end."""
+_LATE_SHARE = 4
 _FOR_A_PERSON = (Verdict.ACCOUNT, Verdict.WRONG_REQUEST, Verdict.CONFLICT, Verdict.NO_NUMBER)
 
 
@@ -56,7 +57,14 @@ def failure_of(kept: KeptBinding, outcome: Outcome, now_ms: int, rules: RenewalR
     else:
         delay_ms = retry.backoff_ms(kept.failures, outcome.retry_after_ms)
         needs_person = kept.failures + 1 >= retry.attempts and outcome.verdict is not Verdict.THROTTLED
+    needs_person = needs_person or is_late(kept, now_ms)
     return Failure(bounded_delay_ms(kept, delay_ms, now_ms), outcome.code, outcome.message, needs_person)
+
+
+def is_late(kept: KeptBinding, now_ms: int) -> bool:
+    """Whether three quarters of the lead have passed: whatever is in the way, a person should hear of it by now."""
+    length_ms = kept.policy.extend_by_ms if kept.number else kept.expires_at - kept.bound_at
+    return kept.expires_at - now_ms < min(kept.policy.lead_ms, length_ms // 2) // _LATE_SHARE
 
 
 def bounded_delay_ms(kept: KeptBinding, delay_ms: int, now_ms: int) -> int:

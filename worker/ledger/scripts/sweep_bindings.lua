@@ -22,7 +22,9 @@ local forgotten = 0
 for i = 3, #KEYS do
   local id = ARGV[i]
   local ended_at = tonumber(redis.call('ZSCORE', KEYS[1], id) or '')
-  if ended_at and ended_at + tonumber(ARGV[1]) <= now then
+  local is_over = ended_at and ended_at + tonumber(ARGV[1]) <= now
+  -- A kept binding stays until somebody has looked at it, however late: it is bound anew, or told of as lost.
+  if is_over and redis.call('HEXISTS', KEYS[i], 'renew_due') == 0 then
     local record = redis.call('HMGET', KEYS[i], 'subs_id', 'phone_no_x', 'request', 'finished_at')
     local is_readable, request = pcall(cjson.decode, record[3] or '')
     if not is_readable or type(request) ~= 'table' then request = {} end
