@@ -256,10 +256,10 @@ class Bench:
 
     async def clear_pace(self) -> None:
         """Let the pace forget throttling and stops."""
+        await self.paced.aclose()
         client: Any = self.redis
         keys = [key async for key in client.scan_iter("*{pace:*")]
         await client.delete(*keys, "no-such-key")
-        await self.paced.aclose()
         self.renewer = self.remade()
 
     # --- The provider's side ---

@@ -42,14 +42,16 @@ class Taken:
     Attributes:
         leased_ms: another session has the partition for so long; 0: it is this one's.
         now_ms: Redis's clock, Unix ms.
-        come: bindings whose time has come and that are to be sorted.
+        is_more: the time of more bindings has come than were looked at.
+        strays: entries whose time has come, of no binding on record.
         due: bindings to be renewed, first to end first.
     """
 
     leased_ms: int
-    now_ms: int
-    come: list[str]
-    due: list[str]
+    now_ms: int = 0
+    is_more: bool = False
+    strays: Sequence[str] = ()
+    due: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,20 +131,21 @@ class Renewals:
     # --- A partition's session ---
 
     async def take(self, partition: int, *, token: str, lease_ms: int, most_come: int, most_due: int) -> Taken:
-        """Take or lengthen the lease of a partition, and learn what is to be done."""
+        """Take or lengthen the lease of a partition, move what has come due, and learn what is to be done."""
         reply: list[Any] = await self._take(
             [
                 renewals_lease_key(partition),
                 renewals_key(partition),
                 renewals_due_key(partition),
                 timetable_key(partition),
+                bindings_key(partition),
             ],
             [token, lease_ms, renewal_member(partition), most_come, most_due],
         )
         if int(reply[0]) == _LEASED:
-            return Taken(int(reply[1]), 0, [], [])
-        come = int(reply[1])
-        return Taken(0, int(reply[0]), reply[2 : 2 + come], reply[2 + come :])
+            return Taken(int(reply[1]))
+        now_ms, is_more, strays = map(int, reply[:3])
+        return Taken(0, now_ms, bool(is_more), reply[3 : 3 + strays], reply[3 + strays :])
 
     async def sort(self, partition: int, places: Sequence[Place]) -> None:
         """Put bindings that were taken where they belong."""

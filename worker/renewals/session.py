@@ -118,9 +118,9 @@ class RenewalSessions:
             )
             if taken.leased_ms:
                 return
-            if taken.come:
-                await self._sort(partition, taken.come, taken.now_ms)
-                continue
+            await self._sort(partition, taken.strays, taken.now_ms)
+            if taken.is_more and most_come:
+                continue  # only when all have been moved it shows which ends first
             fresh = [binding_id for binding_id in taken.due if binding_id not in running]
             await self._start(partition, fresh[: wanted - len(running)], taken.now_ms, running)
             if not running and not fresh:
@@ -162,8 +162,9 @@ class RenewalSessions:
             await self._renewals.sort(partition, [place])
 
     async def _sort(self, partition: int, ids: Sequence[str], now_ms: int) -> None:
-        kept = zip(ids, await self._renewals.read(ids), strict=True)
-        await self._renewals.sort(partition, [_place_of(binding_id, one, now_ms) for binding_id, one in kept])
+        if ids:
+            kept = zip(ids, await self._renewals.read(ids), strict=True)
+            await self._renewals.sort(partition, [_place_of(binding_id, one, now_ms) for binding_id, one in kept])
 
 
 def _place_of(binding_id: str, kept: KeptBinding | str, now_ms: int) -> Place:
