@@ -262,6 +262,12 @@ class Bench:
         await client.delete(*keys, "no-such-key")
         self.renewer = self.remade()
 
+    async def deliver(self, binding_id: str) -> None:
+        """Its callbacks are delivered: nothing of them stays."""
+        client: Any = self.redis
+        async for key in client.scan_iter(f"*:callback:{binding_id}-*"):
+            await client.delete(key)
+
     # --- The provider's side ---
 
     def live(self) -> list[Any]:

@@ -211,6 +211,24 @@ async def test_a_doubt_about_the_new_binding_is_told_and_waits_for_a_person(benc
     assert (await bench.read(binding_id)).step == "new_x"
 
 
+async def test_who_unbinds_it_while_the_provider_is_asked_has_nothing_bound_anew(bench: Bench) -> None:
+    await bench.checked()
+    binding_id = await bench.bound(policy=SAME)
+    await ended_elsewhere(bench, binding_id)
+    unbind = await bench.change(binding_id, "u")
+
+    async def before(action: str) -> None:
+        if action == "QuerySubscriptionDetail":
+            bench.provider.before = None
+            assert await bench.work_on(unbind.job_id) == "unbound"
+
+    bench.provider.before = before
+    await bench.renew(binding_id)
+    assert (await bench.read(binding_id)).step == ""
+    assert await record_of(bench.redis, job_id_for_key(f"renewal\x1f{binding_id}\x1f0\x1fsame_x")) == {}
+    assert await bench.due_at(binding_id) is None
+
+
 async def test_who_unbinds_it_meanwhile_has_the_last_word(bench: Bench) -> None:
     await bench.checked()
     binding_id = await bench.bound(policy=SAME)

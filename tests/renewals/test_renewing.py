@@ -8,11 +8,11 @@ from redis.asyncio import Redis
 
 from tests.ledger.support import claimed, now_ms, put, record_of
 from worker.domain.job import JobState
-from worker.domain.job_ids import partition_of
+from worker.domain.job_ids import job_id_for_key, partition_of
 from worker.domain.renewal import IfGone, RenewalPolicy
 from worker.ledger.keys import bindings_key, job_keys
 from worker.ledger.records import AttemptKnowledge, Settlement
-from worker.ledger.renewal_keys import renewals_failing_key
+from worker.ledger.renewal_keys import renewals_failing_key, renewals_key
 
 from .bench import DAY, HOUR, MINUTE, Bench, benches
 
@@ -99,12 +99,13 @@ async def test_a_try_in_vain_is_put_off_and_a_person_told_once_where_one_is_need
         assert await bench.renewer.renew(kept) is None
         after = await bench.read(binding_id)
         assert (after.failures, after.code, await failing(bench, binding_id)) == (failures, code, code)
+        told = [type_ for type_ in await types(bench, binding_id) if type_ == "binding.renewal_failed"]
+        assert len(told) == (is_told and failures == 1), "once per period"
+        await bench.deliver(binding_id)
         look = await bench.due_at(binding_id)
         assert look is not None
         assert kept.read_at + least_ms <= look <= kept.read_at + 20_000
         await bench.clear_pace()
-    told = [type_ for type_ in await types(bench, binding_id) if type_ == "binding.renewal_failed"]
-    assert len(told) == is_told, "once per period"
     assert [line.what for line in (await bench.read(binding_id)).history] == ["failed"]
     await bench.renew(binding_id)
     after = await bench.read(binding_id)
@@ -127,16 +128,23 @@ async def test_an_unclear_try_may_have_been_done_and_is_made_again_with_another_
     assert (await types(bench, binding_id)).count("binding.renewed") == 1
 
 
-async def test_under_pressure_the_first_to_end_goes_first(redis: Redis) -> None:
+@pytest.mark.parametrize("most_come", [1, 500])
+async def test_under_pressure_the_first_to_end_goes_first_whichever_was_due_first(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch, most_come: int
+) -> None:
+    monkeypatch.setattr("worker.renewals.session._MOST_COME", most_come)
     async with benches(redis, width=1) as (bench,):
         await bench.checked()
-        ids = [await bench.bound(f"p{number}", lasts_ms=(2 + number * 7 % 5) * HOUR) for number in range(5)]
-        partitions = {partition_of(id_) for id_ in ids}
-        await bench.renew(*ids)
-        for partition in partitions:
-            mine = [(await bench.read(id_)).expiration for id_ in ids if partition_of(id_) == partition]
-            sent = [end for end in bench.provider.ends() if end in mine]
-            assert sent == sorted(mine)
+        client: Any = redis
+        partition = 0
+        numbers = [number for number in range(60) if partition_of(job_id_for_key(f"p{number}")) == partition]
+        assert len(numbers) > 2
+        ids = [await bench.bound(f"p{n}", lasts_ms=(2 + n % 7) * HOUR + n * MINUTE) for n in numbers]
+        ends = sorted([((await bench.read(id_)).expires_at, id_) for id_ in ids])
+        for place, (_, id_) in enumerate(reversed(ends)):
+            await client.zadd(renewals_key(partition), {id_: place + 1})
+        await bench.renew()
+        assert bench.provider.ends() == [(await bench.read(id_)).expiration for _, id_ in ends]
 
 
 async def test_with_the_pace_paused_nothing_is_sent_and_it_comes_back(bench: Bench) -> None:

@@ -124,6 +124,28 @@ async def test_a_process_that_dies_is_followed_by_another_and_one_renewal_is_cou
         assert events.count("binding.renewed") == 1
 
 
+async def test_while_a_request_may_be_under_way_no_other_session_sends_it(two: list[Bench]) -> None:
+    one, other = two
+    await one.checked()
+    binding_id = await one.bound()
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hang(_: str) -> None:
+        reached.set()
+        await go_on.wait()
+
+    one.provider.before = hang
+    renewing = asyncio.create_task(one.renew(binding_id))
+    await asyncio.wait_for(reached.wait(), 5)
+    await one.redis.delete(renewals_lease_key(partition_of(binding_id)))  # it slept for longer than its lease
+    await other.renew(binding_id)
+    assert other.provider.sent == []
+    go_on.set()
+    await renewing
+    assert (await one.read(binding_id)).number == 1
+    assert other.provider.sent == []
+
+
 async def test_a_slow_process_that_wakes_up_late_changes_nothing(redis: Redis) -> None:
     async with benches(redis, count=2, hold_ms=1) as (one, other):
         await one.checked()
