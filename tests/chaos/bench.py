@@ -108,6 +108,8 @@ class Bench:
         self.pauses: list[Pause] = []
         self.violations: list[Violation] = []
         self.figures: dict[str, int] = {}
+        self.unbound: set[str] = set()
+        """SubsIds of bindings that the cell itself has ended: that they are not there is no loss."""
 
     async def run(
         self,
@@ -159,10 +161,11 @@ class Bench:
         steps = await asyncio.to_thread(read_steps, system.steps_folder)
         ended = [life for kept in system.processes for life in kept.lives if life.ended_ns]
         self._note_unwanted_ends()
+        bindings = await system.bindings()
         evidence = Evidence(
             submissions=self.submissions,
             records=records,
-            bindings=await system.bindings(),
+            bindings=[replace(one, is_live=one.is_live or one.subs_id in self.unbound) for one in bindings],
             steps=steps,
             pauses=self.pauses,
             deaths=[Death(life.pid, life.ended_ns) for life in ended],
