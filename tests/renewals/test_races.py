@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from tests.ledger.support import lapse, now_ms, record_of
+from tests.ledger.support import lapse, now_ms, record_of, until
 from worker.domain.expiration import parse_expiration, unix_ms
 from worker.ledger.renewal_keys import renewal_holder
 from worker.local.redis_server import EmbeddedRedis
@@ -123,6 +123,28 @@ async def test_a_renewal_that_was_read_before_a_change_is_not_sent_after_it(pair
     assert await renewing.renewer.renew(stale) is not None
     assert renewing.provider.ends() == []
     assert (await renewing.read(binding_id)).status == "unbound"
+
+
+async def test_an_unclear_renewal_may_be_under_way_and_a_change_that_waits_goes_before_its_next_try(
+    redis: Redis,
+) -> None:
+    async with benches(redis, count=2, hold_ms=400) as (renewing, changing):
+        await renewing.checked()
+        binding_id = await renewing.bound()
+        renewing.fault(kind="close_before", action="UpdateSubscription", count=1)
+        begun_ms = await now_ms(redis)
+        assert await renewing.renewer.renew(await renewing.read(binding_id)) is None
+        mine = (begun_ms + 5 * HOUR) // 1000 * 1000
+        update = await changing.change(binding_id, "p", OperateType="updateExpire", Expiration=wire_of(mine))
+        await busy(changing, update.job_id)
+        holder = renewal_holder(binding_id)
+        await until(lambda: renewing.ledger.has_ended(holder))
+        assert await now_ms(redis) >= begun_ms + 400
+        again = await renewing.read(binding_id)
+        assert await renewing.renewer.renew(again) is not None, "it gives way"
+        assert len(renewing.provider.ends()) == 1
+        assert await changing.work_on(update.job_id) == "updated"
+        assert (await renewing.read(binding_id)).expires_at == mine
 
 
 async def test_a_dead_process_s_renewal_holds_nobody_up_longer_than_its_request_may_take(redis: Redis) -> None:

@@ -14,7 +14,8 @@ from worker.renewals.rules import RenewalRules, failure_of, is_late
 HOUR, DAY = 3_600_000, 86_400_000
 KEPT = KeptBinding(
     binding_id="k", status="active", subs_id="1", phone_no_x="17000001111", parameters={}, expires_at=10 * DAY,
-    bound_at=9 * DAY, policy=RenewalPolicy(extend_by_ms=DAY, lead_ms=4 * HOUR), seed="s", number=0, failures=0, code="",
+    bound_at=9 * DAY, policy=RenewalPolicy(extend_by_ms=DAY, lead_ms=4 * HOUR), seed="s", number=0, failures=0,
+    throttles=0, code="",
     due_at=0, step="", step_job="", told=0, is_closed=False, is_to_be_unbound=False, on_doubt=OnDoubt.HOLD, history=(),
     read_at=0,
 )  # fmt: skip
@@ -32,7 +33,8 @@ END = KEPT.expires_at
         (Verdict.NOT_PROCESSED, 0, 4 * HOUR, 1_000, False),
         (Verdict.NOT_PROCESSED, 1, 4 * HOUR, 2_000, False),
         (Verdict.AMBIGUOUS, 2, 4 * HOUR, 4_000, True),
-        (Verdict.NONCE_USED, 0, 4 * HOUR, 1_000, False),
+        (Verdict.AMBIGUOUS, 0, 4 * HOUR, 2_000, False),
+        (Verdict.NONCE_USED, 0, 4_000, 2_000, True),
         (Verdict.THROTTLED, 9, 4 * HOUR, 67_000, False),
         (Verdict.THROTTLED, 9, HOUR - 1, 67_000, True),
         (Verdict.THROTTLED, 9, 40_000, 10_000, True),
@@ -46,7 +48,7 @@ def test_it_is_tried_again_with_time_for_more_tries_and_a_person_told_where_it_t
     verdict: Verdict, failures: int, left_ms: int, delay_ms: int, needs_person: bool
 ) -> None:
     outcome = Outcome(verdict, "code", "message", retry_after_ms=7_000 if verdict is Verdict.THROTTLED else 0)
-    kept = dataclasses.replace(KEPT, failures=failures)
+    kept = dataclasses.replace(KEPT, failures=failures, throttles=failures)
     failure = failure_of(kept, outcome, END - left_ms, RULES)
     assert (failure.delay_ms, failure.needs_person) == (delay_ms, needs_person)
 

@@ -11,9 +11,9 @@ from worker.ledger.callback_records import NO_WISHES, CallbackWishes
 
 FIELDS = (
     "state", "binding", "subs_id", "phone_no_x", "request", "finished_at", "on_doubt", "renew", "renew_seed",
-    "renewals", "renew_failures", "renew_code", "renew_due", "renew_step", "renew_job", "renew_told", "renew_closed",
-    "history", "callback_url", "callback_secret_name", "callback_order_key", "callback_deadline_in",
-    "callback_deadline_at",
+    "renewals", "renew_failures", "renew_throttles", "renew_code", "renew_due", "renew_step", "renew_job",
+    "renew_told", "renew_closed", "history", "callback_url", "callback_secret_name", "callback_order_key",
+    "callback_deadline_in", "callback_deadline_at",
 )  # fmt: skip
 _BOUND = (JobState.BOUND.value, "old_left_bound")
 _ENDED = (JobState.FAILED.value, JobState.EXPIRED.value, JobState.CANCELLED.value)
@@ -47,7 +47,8 @@ class KeptBinding:
         status: active, unbound, lapsed or replaced, as the record has it: an active one may have passed its end.
         policy: begun.
         number: of renewals so far; the next one's target and nonce follow from it.
-        failures: tries of the next renewal that came to nothing.
+        failures: tries of the next renewal that failed, or nobody knows; being throttled is no failure.
+        throttles: tries that were only sent away.
         code: why the last of them did.
         due_at: when it is looked at next.
         step, step_job: how far it is on the way to being bound anew, and the job that binds it; else empty.
@@ -68,6 +69,7 @@ class KeptBinding:
     seed: str = field(repr=False)
     number: int
     failures: int
+    throttles: int
     code: str
     due_at: int
     step: str
@@ -81,6 +83,11 @@ class KeptBinding:
     callback_url: str = ""
     callback_secret_name: str = ""
     callback: CallbackWishes = NO_WISHES
+
+    @property
+    def tries(self) -> int:
+        """Of the next renewal so far: each has a nonce of its own."""
+        return self.failures + self.throttles
 
     @property
     def is_active(self) -> bool:
@@ -129,6 +136,7 @@ def _kept(binding_id: str, record: Mapping[str, str], now_ms: int) -> KeptBindin
         seed=record["renew_seed"],
         number=int(record.get("renewals", 0)),
         failures=int(record.get("renew_failures", 0)),
+        throttles=int(record.get("renew_throttles", 0)),
         code=record.get("renew_code", ""),
         due_at=int(record.get("renew_due", 0)),
         step=record.get("renew_step", ""),

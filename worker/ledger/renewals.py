@@ -82,6 +82,7 @@ class RenewalEnd:
         code: of what is failing; empty for nothing.
         status: lapsed or replaced; empty as it was.
         what: a line of its history; empty for none.
+        is_unclear: the request may still be under way: nobody else may change the binding until it can no longer be.
         fields: of the record; an empty one goes.
         callback: that it owes.
     """
@@ -92,6 +93,7 @@ class RenewalEnd:
     code: str = ""
     status: str = ""
     what: str = ""
+    is_unclear: bool = False
     fields: Mapping[str, str | int] = field(default_factory=dict)
     callback: OwedCallback | None = None
 
@@ -239,6 +241,7 @@ class Renewals:
                 end.what,
                 *((callback.member, self._give_up_ms) if callback else ("", 0)),
                 *((callback.deadline_at, callback.line_member) if callback else (0, "")),
+                int(end.is_unclear),
                 len(fields),
                 *fields,
                 *(callback.pairs(kept.binding_id) if callback else ()),

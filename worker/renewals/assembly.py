@@ -18,8 +18,6 @@ from worker.renewals.rules import RenewalRules
 from worker.renewals.session import RenewalSessions
 from worker.settings import Settings
 
-_HOLD_SLACK_MS = 2_000
-
 
 def build_renewals(redis: Redis, settings: Settings, *, order_look_ms: int) -> Renewals:
     """What the ledger knows of kept bindings."""
@@ -42,7 +40,7 @@ def build_sessions(settings: Settings, renewals: Renewals, attempts: Attempts, a
     rules = RenewalRules(
         lease_ms=duration_ms(settings.renewal.lease),
         width=settings.renewal.in_flight,
-        hold_ms=attempts.rules.attempt_timeout_ms + _HOLD_SLACK_MS,
+        hold_ms=attempts.rules.attempt_timeout_ms + attempts.rules.retry.probe_after_ms,
         spread=settings.renewal.spread,
         read_lag_ms=attempts.rules.retry.read_lag_ms,
         retry=attempts.rules.retry,

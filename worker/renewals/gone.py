@@ -24,8 +24,8 @@ from worker.ledger.renewals import Place, RenewalEnd, Renewals
 from worker.provider.api import ProviderApi
 from worker.provider.nonce import new_seed
 from worker.renewals.expiry_guard import detail_of
-from worker.renewals.renewing import dropped, failed_end, later
-from worker.renewals.rules import Failure, RenewalRules, bounded_delay_ms
+from worker.renewals.renewing import CLEAN, dropped, failed_end, later
+from worker.renewals.rules import Failure, RenewalRules, bounded_delay_ms, is_late
 from worker.renewals.telling import told_of, wire_of
 from worker.steps import reached
 
@@ -67,7 +67,8 @@ class GoneDesk:
             await self._correct(kept, detail.expires_at, now_ms)
         elif not detail.is_live:
             delay_ms = bounded_delay_ms(kept, self.rules.retry.backoff_ms(kept.failures), now_ms)
-            await self._put_off(kept, Failure(delay_ms, detail.code, detail.message, needs_person=False), now_ms)
+            failure = Failure(delay_ms, detail.code, detail.message, needs_person=is_late(kept, now_ms))
+            await self._put_off(kept, failure, now_ms)
         elif kept.expires_at <= now_ms:
             return later(kept, _JUST_ENDED_MS, now_ms)
         else:
@@ -126,7 +127,7 @@ class GoneDesk:
     ) -> None:
         """Say first what is to be done, so that a binding which a person has ended meanwhile is not bound anew."""
         job = _bind_job(kept, step, target)
-        fields: dict[str, str | int] = {"renew_step": step, "renew_job": job.job_id, "renew_failures": ""}
+        fields: dict[str, str | int] = {"renew_step": step, "renew_job": job.job_id, **CLEAN}
         end = RenewalEnd(now_ms + _FOLLOW_MS, code=code, status=status, what=what, fields=fields)
         if await self.renewals.settle(kept, end):
             _log.warning("binding %s: had ended; job %s binds it anew (%s)", kept.binding_id, job.job_id, step)
@@ -170,7 +171,7 @@ class GoneDesk:
             expiration=wire_of(expires_at),
             expires_at=expires_at,
             what="corrected",
-            fields={"renew_failures": "", "renew_code": ""},
+            fields=dict(CLEAN),
         )
         await self.renewals.settle(kept, end)
 

@@ -38,6 +38,8 @@ _ACTION = "UpdateSubscription"
 _CHANGED_MS = 200
 _BUSY_MS = 500
 _MOST_LEFTOVERS = 20
+CLEAN = {"renew_failures": "", "renew_throttles": "", "renew_code": ""}
+"""Of a record whose next renewal has not been tried."""
 
 
 class Gone(Protocol):
@@ -142,32 +144,41 @@ class Renewer:
         finally:
             if not is_used:
                 self.provider.unused(_ACTION, permit)
-        reached("renewal.sending", kept.binding_id, number=kept.number, failures=kept.failures)
-        nonce = attempt_nonce(f"{kept.seed}.{kept.number}", kept.failures)
+        reached("renewal.sending", kept.binding_id, number=kept.number, tries=kept.tries)
+        nonce = attempt_nonce(f"{kept.seed}.{kept.number}", kept.tries)
         outcome = await self.provider.send(_ACTION, _parameters(kept, target), nonce=nonce, permit=permit)
         reached("renewal.answered", kept.binding_id, number=kept.number, verdict=outcome.verdict.value)
         now_ms = kept.read_at + round(self.clock.monotonic_ms() - asked_ms)
-        is_settled = True
-        if outcome.verdict is Verdict.DONE:
-            is_settled = await self._renewed(kept, target, now_ms)
-        elif outcome.verdict is not Verdict.GONE:
-            is_settled = await self.failed(kept, failure_of(kept, outcome, now_ms, self.rules), now_ms)
-        if is_settled:
+        if await self._is_over(kept, target, outcome, now_ms):
             await self.queue.leave(kept.subs_id, holder)
-        else:
-            _log.info("renewal of %s: settled by another session", kept.binding_id)
         return outcome
+
+    async def _is_over(self, kept: KeptBinding, target: int, outcome: Outcome, now_ms: int) -> bool:
+        """Settle it. Whether the binding may be changed by others now: nothing of it can be under way any more."""
+        if outcome.verdict is Verdict.GONE:
+            return True
+        if outcome.verdict is Verdict.DONE:
+            is_settled, is_unclear = await self._renewed(kept, target, now_ms), False
+        else:
+            failure = failure_of(kept, outcome, now_ms, self.rules)
+            is_settled, is_unclear = await self.failed(kept, failure, now_ms), failure.is_unclear
+        if not is_settled:
+            _log.info("renewal of %s: settled by another session", kept.binding_id)
+        return is_settled and not is_unclear
 
     async def _refused(self, kept: KeptBinding, permit: Permit, now_ms: int) -> Place:
         """The pace lets nothing through. Nothing was tried, but where time runs out a person hears of it."""
         code = permit.refusal.code
         place = later(kept, bounded_delay_ms(kept, permit.come_back_ms, now_ms), now_ms)
         if is_late(kept, now_ms) and kept.told != kept.number + 1:
-            failure = Failure(place.at_ms - now_ms, code, "nothing may be sent, and its end is near", needs_person=True)
+            message = "nothing may be sent, and its end is near"
+            failure = Failure(place.at_ms - now_ms, code, message, needs_person=True, is_throttle=True)
             await self.failed(kept, failure, now_ms)
         return place
 
     async def _is_first_in_line(self, kept: KeptBinding, holder: str) -> bool:
+        if kept.failures and await self.ledger.has_ended(holder):
+            await self.queue.leave(kept.subs_id, holder)  # an unclear try's place: whoever waits goes first
         for _ in range(_MOST_LEFTOVERS):
             before = await self.queue.enlist(kept.subs_id, holder, kept.read_at)
             if not before:
@@ -185,7 +196,7 @@ class Renewer:
             expiration=expiration,
             expires_at=target,
             what="renewed",
-            fields={"renewals": number, "renew_failures": "", "renew_code": ""},
+            fields={"renewals": number, **CLEAN},
             callback=told_of(
                 kept, BindingEvent.RENEWED, now_ms=now_ms, renewals=number, expiration=expiration,
                 full_phone_no_a=self.rules.full_phone_no_a,
@@ -205,16 +216,19 @@ class Renewer:
         """The whole account does: nothing was tried, but a person sees that it is late."""
         if code != "expiry.mismatch" or kept.code == code:
             return later(kept, wait_ms)
-        failure = Failure(wait_ms, code, "ExpireDate does not read as it was set", needs_person=True)
+        failure = Failure(
+            wait_ms, code, "ExpireDate does not read as it was set", needs_person=True, is_throttle=True
+        )  # fmt: skip
         end = failed_end(kept, failure, kept.read_at, self.rules)
-        fields = {name: value for name, value in end.fields.items() if name != "renew_failures"}
+        fields = {name: value for name, value in end.fields.items() if name != "renew_throttles"}
         await self.renewals.settle(kept, dataclasses.replace(end, fields=fields))
         return None
 
 
 def failed_end(kept: KeptBinding, failure: Failure, now_ms: int, rules: RenewalRules) -> RenewalEnd:
     """What is written of a try that came to nothing; its receiver is told once per period, if a person is needed."""
-    fields: dict[str, str | int] = {"renew_failures": kept.failures + 1, "renew_code": failure.code}
+    fields: dict[str, str | int] = {"renew_code": failure.code}
+    fields |= {"renew_throttles": kept.throttles + 1} if failure.is_throttle else {"renew_failures": kept.failures + 1}
     callback = None
     is_told_now = failure.needs_person and kept.told != kept.number + 1
     if is_told_now:
@@ -228,7 +242,10 @@ def failed_end(kept: KeptBinding, failure: Failure, now_ms: int, rules: RenewalR
     else:
         _log.warning("binding %s: not renewed yet: %s", kept.binding_id, failure.code)
     what = "failed" if failure.code != kept.code else ""
-    return RenewalEnd(now_ms + failure.delay_ms, code=failure.code, what=what, fields=fields, callback=callback)
+    return RenewalEnd(
+        now_ms + failure.delay_ms, code=failure.code, what=what, is_unclear=failure.is_unclear, fields=fields,
+        callback=callback,
+    )  # fmt: skip
 
 
 def _parameters(kept: KeptBinding, target: int) -> dict[str, str]:

@@ -10,6 +10,8 @@ _LEAST_DELAY_MS = 1_000
 _TRIES_LEFT = 4
 """However long a failed renewal waits, so many more tries fit before the binding's end."""
 _LATE_SHARE = 4
+_SENT_AWAY = (Verdict.THROTTLED, Verdict.ACCOUNT)
+_UNCLEAR = (Verdict.AMBIGUOUS, Verdict.NONCE_USED)
 _FOR_A_PERSON = (Verdict.ACCOUNT, Verdict.WRONG_REQUEST, Verdict.CONFLICT, Verdict.NO_NUMBER)
 
 
@@ -41,24 +43,37 @@ class Failure:
 
     Attributes:
         needs_person: it will not mend itself, as far as one can tell.
+        is_throttle: it was only sent away, for now.
+        is_unclear: it may still be under way.
     """
 
     delay_ms: int
     code: str
     message: str
     needs_person: bool
+    is_throttle: bool = False
+    is_unclear: bool = False
 
 
 def failure_of(kept: KeptBinding, outcome: Outcome, now_ms: int, rules: RenewalRules) -> Failure:
     """Of a renewal that was sent: it sets something absolute, so whatever became of it, it may simply be repeated."""
     retry = rules.retry
+    is_throttle = outcome.verdict in _SENT_AWAY
+    tries = kept.throttles if is_throttle else kept.failures
     if outcome.verdict in _FOR_A_PERSON:
-        delay_ms, needs_person = retry.slow_backoff_ms(kept.failures), True
+        delay_ms, needs_person = retry.slow_backoff_ms(tries), True
     else:
-        delay_ms = retry.backoff_ms(kept.failures, outcome.retry_after_ms)
-        needs_person = kept.failures + 1 >= retry.attempts and outcome.verdict is not Verdict.THROTTLED
-    needs_person = needs_person or is_late(kept, now_ms)
-    return Failure(bounded_delay_ms(kept, delay_ms, now_ms), outcome.code, outcome.message, needs_person)
+        delay_ms = retry.backoff_ms(tries, outcome.retry_after_ms)
+        needs_person = not is_throttle and tries + 1 >= retry.attempts
+    is_unclear = outcome.verdict in _UNCLEAR
+    return Failure(
+        max(bounded_delay_ms(kept, delay_ms, now_ms), rules.hold_ms if is_unclear else 0),
+        outcome.code,
+        outcome.message,
+        needs_person or is_late(kept, now_ms),
+        is_throttle=is_throttle,
+        is_unclear=is_unclear,
+    )
 
 
 def is_late(kept: KeptBinding, now_ms: int) -> bool:
@@ -68,5 +83,6 @@ def is_late(kept: KeptBinding, now_ms: int) -> bool:
 
 
 def bounded_delay_ms(kept: KeptBinding, delay_ms: int, now_ms: int) -> int:
-    """A delay that leaves time for more tries before the binding's end."""
-    return min(delay_ms, max(_LEAST_DELAY_MS, (kept.expires_at - now_ms) // _TRIES_LEFT))
+    """A delay that leaves time for more tries before the binding's end; past it there is no hurry any more."""
+    left_ms = kept.expires_at - now_ms
+    return min(delay_ms, max(_LEAST_DELAY_MS, left_ms // _TRIES_LEFT)) if left_ms > 0 else delay_ms

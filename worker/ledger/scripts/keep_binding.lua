@@ -6,5 +6,5 @@
 local state = redis.call('HGET', KEYS[1], 'state')
 if state ~= 'bound' and state ~= 'old_left_bound' then return 0 end
 redis.call('HSET', KEYS[1], 'renew', ARGV[1], 'renew_seed', ARGV[2])
-redis.call('HDEL', KEYS[1], 'renew_closed', 'renew_failures', 'renew_code')
+redis.call('HDEL', KEYS[1], 'renew_closed', 'renew_failures', 'renew_throttles', 'renew_code')
 return 1

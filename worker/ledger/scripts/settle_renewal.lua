@@ -11,7 +11,8 @@
 -- ARGV[10] a line of its history: a word, '' for none
 -- ARGV[11] the callback's timetable member, '' for none    ARGV[12] ms after which it is given up in any case
 -- ARGV[13] its own deadline, Unix ms, 0 for none    ARGV[14] timetable member of the line
--- ARGV[15] how many of the following are pairs of the record, '' deletes a field; the rest are the callback's pairs
+-- ARGV[15] '1' if the request may still be under way, so that the binding stays held    ARGV[16] how many of the
+-- following are pairs of the record, '' deletes a field; the rest are the callback's pairs
 -- Returns 1 written, 0 refused: the binding is another one by now than was read.
 -- Safe to resend: a second run finds another number or step and is refused, or writes the same. A line of history may
 -- then stand twice.
@@ -23,7 +24,7 @@ if status ~= 'active' and not (status == 'lapsed' and ARGV[3] ~= '') then return
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local now_text = string.format('%.0f', now)
-redis.call('HDEL', KEYS[1], 'renewing_until', 'renewing_by')
+if ARGV[15] ~= '1' then redis.call('HDEL', KEYS[1], 'renewing_until', 'renewing_by') end
 local is_readable, request = pcall(cjson.decode, was[7] or '')
 if not is_readable or type(request) ~= 'table' then request = {} end
 if ARGV[6] ~= '' then
@@ -38,8 +39,8 @@ if ARGV[9] ~= '' then
     redis.call('ZADD', KEYS[5], 'LT', now_text, ARGV[1])
   end
 end
-local pairs_end = 15 + tonumber(ARGV[15])
-for i = 16, pairs_end, 2 do
+local pairs_end = 16 + tonumber(ARGV[16])
+for i = 17, pairs_end, 2 do
   if ARGV[i + 1] == '' then
     redis.call('HDEL', KEYS[1], ARGV[i])
   else
