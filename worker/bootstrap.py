@@ -177,13 +177,13 @@ def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) ->
         SettingsError: credentials are missing, or the callback secret is malformed.
     """
     producer = build_producer(settings, app, clock)
-    provider_http, callback_http = _provider_http(settings), _callback_http(settings)
+    provider_connections, callback_http = provider_http(settings), _callback_http(settings)
     progress = Progress()
     delivery = _delivery(settings, producer, callback_http, progress)
     attempts = Attempts(
         ledger=producer.ledger,
         provider=PacedProvider(
-            _provider(settings, provider_http, producer.clock),
+            build_provider(settings, provider_connections, producer.clock),
             build_paces(producer.redis, settings, producer.clock),
             duration_ms(settings.pace.patience),
             producer.clock,
@@ -199,7 +199,7 @@ def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) ->
         stop=Stop(),
     )
     ticker = _ticker(settings, producer, progress)
-    return WorkerServices(producer, attempts, delivery, ticker, (provider_http, callback_http))
+    return WorkerServices(producer, attempts, delivery, ticker, (provider_connections, callback_http))
 
 
 def check_worker_settings(settings: Settings) -> None:
@@ -209,11 +209,12 @@ def check_worker_settings(settings: Settings) -> None:
         SettingsError: names the variable and the fix.
     """
     _credentials(settings, SystemClock())
-    _provider_http(settings)
+    provider_http(settings)
     callback_keys(settings)
 
 
-def _provider_http(settings: Settings) -> HttpClient:
+def provider_http(settings: Settings) -> HttpClient:
+    """Connections to the provider; raises SettingsError where AXN_CA_FILE holds no certificates."""
     try:
         return HttpClient(
             max_connections=settings.provider_connections or settings.in_flight,
@@ -255,7 +256,8 @@ def callback_keys(settings: Settings) -> tuple[SigningKey, ...]:
         raise SettingsError(str(malformed)) from None
 
 
-def _provider(settings: Settings, http: HttpClient, clock: Clock) -> ProviderClient:
+def build_provider(settings: Settings, http: HttpClient, clock: Clock) -> ProviderClient:
+    """Signs and sends, without a pace; raises SettingsError where credentials are missing."""
     return ProviderClient(
         http,
         endpoint=settings.endpoint,

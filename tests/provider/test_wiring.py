@@ -34,9 +34,9 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
 @asynccontextmanager
 async def wired(**given: Any) -> AsyncIterator[ProviderClient]:
     settings = Settings(**given)
-    http = bootstrap._provider_http(settings)
+    http = bootstrap.provider_http(settings)
     try:
-        yield bootstrap._provider(settings, http, SystemClock())
+        yield bootstrap.build_provider(settings, http, SystemClock())
     finally:
         await http.aclose()
 

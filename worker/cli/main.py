@@ -50,6 +50,10 @@ class Commands(LazyGroup):
             "worker.cli.callbacks_group:app", "Callbacks: what waits, what was given up, replays, receivers."
         ),
         "pace": LazyCommand("worker.cli.pace:app", "See and bound how fast the provider is called."),
+        "doctor": LazyCommand(
+            "worker.cli.doctor:doctor",
+            "Look at settings, Redis, broker, clocks, account, callback keys and file limits, and say what to do.",
+        ),
         "settings": LazyCommand(
             "worker.cli.settings:settings", "Print the table of settings (Markdown), as the README holds it."
         ),
