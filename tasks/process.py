@@ -22,6 +22,7 @@ from worker.domain.durations import duration_ms
 from worker.domain.job import Lane
 from worker.errors import SettingsError
 from worker.ledger.server_check import log_redis_warnings
+from worker.observation.consumer_beat import consumer_beat
 from worker.reporting import mask_handlers, set_up_sentry
 from worker.runtime import OnePerProcess, Runtime
 from worker.settings import Settings, load_settings
@@ -84,6 +85,12 @@ def _start(**_: Any) -> None:
     this_process()
 
 
+def _tell_of_consumer(queues: Sequence[str]) -> None:
+    process = _process.peek()
+    if process is not None:
+        process.services.observation.pulse.consumer_turned(queues)
+
+
 def _start_and_tell(**_: Any) -> None:
     process = this_process()
     StopSignals(process.stop_claiming, process.cut_short, force_after_s=process.grace_s).install()
@@ -100,6 +107,7 @@ def _mask(logger: logging.Logger, **_: Any) -> None:
     mask_handlers(logger)
 
 
+app.steps["consumer"].add(consumer_beat(_tell_of_consumer))
 after_setup_logger.connect(_mask, weak=False)
 after_setup_task_logger.connect(_mask, weak=False)
 worker_init.connect(_check, weak=False)

@@ -3,6 +3,7 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from urllib.parse import urlsplit
 
 from celery import Celery
@@ -38,19 +39,20 @@ from worker.ledger.durable import DurableOpening
 from worker.ledger.endings import Endings
 from worker.ledger.ledger import Ledger
 from worker.ledger.timetable import Timetable
+from worker.observation.assembly import Observation, build_observation
+from worker.observation.health import Pulse
+from worker.observation.metered import MeteredCaller, MeteredLedger, MeteredSender
+from worker.observation.meters import Meters
 from worker.pace.assembly import build_paces
 from worker.pace.desk import PaceDesk
 from worker.pace.keys import account_of
 from worker.progress import Progress
-from worker.provider.client import ProviderClient
-from worker.provider.credentials import ChainCredentials, CredentialsSource, StaticCredentials, official_chain
-from worker.provider.requests import Credentials
+from worker.provider.assembly import build_provider, credentials_of, provider_http
 from worker.publisher import Announcer, Publisher
 from worker.redis_scripts import connect
 from worker.settings import Settings
 from worker.ticker import Ticker
 
-_LARGEST_ANSWER_BYTES = 1 << 20
 _DUE_PER_PARTITION = 500
 """A script that takes so many keeps Redis busy for about 4 ms (benchmarks/timetable.py)."""
 _LEASE_SLACK_MS = 2_000
@@ -93,17 +95,20 @@ class WorkerServices:
     delivery: Delivery
     ticker: Ticker
     clients: tuple[HttpClient, ...]
+    observation: Observation
     background: set["asyncio.Task[None]"] = field(default_factory=set)
 
     def start(self) -> None:
         """Look at the timetable and renew leases from now on."""
         loop = asyncio.get_running_loop()
-        self.background |= {loop.create_task(self.ticker.run()), loop.create_task(self.attempts.leases.run())}
+        runs = (self.ticker.run(), self.attempts.leases.run(), self.observation.run())
+        self.background |= {loop.create_task(run) for run in runs}
 
     def stop_claiming(self, grace_s: float) -> None:
         """Begin no attempt any more; cut short after the grace time what is then still under way."""
         if not self.attempts.stop.is_begun:
             self.attempts.stop.begin()
+            self.observation.pulse.is_stopping = True
             asyncio.get_running_loop().call_later(grace_s, self.attempts.stop.cut_short)
 
     async def aclose(self, grace_s: float) -> None:
@@ -128,11 +133,13 @@ def build_acceptance(settings: Settings, clock: Clock) -> Acceptance:
     return Acceptance(AcceptanceRules(settings.pool_key, settings.expiration_margin, receiver_rules(settings)), clock)
 
 
-def build_producer(settings: Settings, app: Celery, clock: Clock | None = None) -> ProducerServices:
-    """Call inside the loop that will use it."""
+def build_producer(
+    settings: Settings, app: Celery, clock: Clock | None = None, meters: Meters | None = None
+) -> ProducerServices:
+    """Call inside the loop that will use it. With meters its ledger counts what goes through it."""
     clock = clock or SystemClock()
     redis = connect(settings.redis_url, timeout_ms=duration_ms(settings.redis_timeout))
-    ledger = Ledger(
+    ledger = (partial(MeteredLedger, meters=meters) if meters else Ledger)(
         redis,
         result_ttl_ms=duration_ms(settings.result_ttl),
         first_look_ms=duration_ms(settings.first_look),
@@ -176,14 +183,16 @@ def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) ->
     Raises:
         SettingsError: credentials are missing, or the callback secret is malformed.
     """
-    producer = build_producer(settings, app, clock)
+    meters = Meters()
+    producer = build_producer(settings, app, clock, meters)
     provider_connections, callback_http = provider_http(settings), _callback_http(settings)
-    progress = Progress()
-    delivery = _delivery(settings, producer, callback_http, progress)
+    pulse = Pulse(producer.clock, meters, lambda: len(attempts.leases))
+    progress = Progress(pulse.took)
+    delivery = _delivery(settings, producer, callback_http, progress, meters)
     attempts = Attempts(
         ledger=producer.ledger,
         provider=PacedProvider(
-            build_provider(settings, provider_connections, producer.clock),
+            MeteredCaller(build_provider(settings, provider_connections, producer.clock), meters, producer.clock),
             build_paces(producer.redis, settings, producer.clock),
             duration_ms(settings.pace.patience),
             producer.clock,
@@ -199,7 +208,10 @@ def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) ->
         stop=Stop(),
     )
     ticker = _ticker(settings, producer, progress)
-    return WorkerServices(producer, attempts, delivery, ticker, (provider_connections, callback_http))
+    observation = build_observation(
+        producer.redis, producer.pace_desk, producer.announcer.backlogs, pulse, address=settings.listen_address
+    )
+    return WorkerServices(producer, attempts, delivery, ticker, (provider_connections, callback_http), observation)
 
 
 def check_worker_settings(settings: Settings) -> None:
@@ -208,24 +220,9 @@ def check_worker_settings(settings: Settings) -> None:
     Raises:
         SettingsError: names the variable and the fix.
     """
-    _credentials(settings, SystemClock())
+    credentials_of(settings, SystemClock())
     provider_http(settings)
     callback_keys(settings)
-
-
-def provider_http(settings: Settings) -> HttpClient:
-    """Connections to the provider; raises SettingsError where AXN_CA_FILE holds no certificates."""
-    try:
-        return HttpClient(
-            max_connections=settings.provider_connections or settings.in_flight,
-            max_answer_bytes=_LARGEST_ANSWER_BYTES,
-            connect_timeout_ms=duration_ms(settings.connect_timeout),
-            read_timeout_ms=duration_ms(settings.read_timeout),
-            ca_file=settings.ca_file or None,
-            proxy=settings.http_proxy.get_secret_value() or None,
-        )
-    except OSError as unreadable:
-        raise SettingsError(f"AXN_CA_FILE: no certificates (PEM) in it ({type(unreadable).__name__})") from None
 
 
 def _callback_http(settings: Settings) -> HttpClient:
@@ -236,37 +233,12 @@ def _callback_http(settings: Settings) -> HttpClient:
     )
 
 
-def _credentials(settings: Settings, clock: Clock) -> CredentialsSource:
-    if settings.credentials == "chain":
-        return ChainCredentials(official_chain(), clock)
-    secret = settings.access_key_secret.get_secret_value()
-    if not settings.access_key_id or not secret:
-        raise SettingsError(
-            "AXN_ACCESS_KEY_ID and AXN_ACCESS_KEY_SECRET (or ALIBABA_CLOUD_ACCESS_KEY_ID and …_SECRET) must be set, "
-            "or AXN_CREDENTIALS=chain"
-        )
-    return StaticCredentials(Credentials(settings.access_key_id, secret, settings.security_token.get_secret_value()))
-
-
 def callback_keys(settings: Settings) -> tuple[SigningKey, ...]:
     """The keys of hosts without their own; raises SettingsError where AXN_CALLBACK_SECRET is malformed."""
     try:
         return decode_secrets(settings.callback_secret.get_secret_value())
     except ValueError as malformed:
         raise SettingsError(str(malformed)) from None
-
-
-def build_provider(settings: Settings, http: HttpClient, clock: Clock) -> ProviderClient:
-    """Signs and sends, without a pace; raises SettingsError where credentials are missing."""
-    return ProviderClient(
-        http,
-        endpoint=settings.endpoint,
-        credentials=_credentials(settings, clock),
-        signature_version=settings.signature,
-        answer_format=settings.answer_format,
-        total_timeout_ms=duration_ms(settings.attempt_timeout),
-        clock=clock,
-    )
 
 
 def _attempt_rules(settings: Settings) -> AttemptRules:
@@ -296,7 +268,9 @@ def _callback_lease_ms(settings: Settings) -> int:
     return duration_ms(settings.callback_timeout) + _LEASE_SLACK_MS
 
 
-def _delivery(settings: Settings, producer: ProducerServices, http: HttpClient, progress: Progress) -> Delivery:
+def _delivery(
+    settings: Settings, producer: ProducerServices, http: HttpClient, progress: Progress, meters: Meters
+) -> Delivery:
     rules = DeliveryRules(
         schedule_ms=[duration_ms(delay) for delay in settings.callback_schedule],
         lease_ms=_callback_lease_ms(settings),
@@ -305,7 +279,7 @@ def _delivery(settings: Settings, producer: ProducerServices, http: HttpClient, 
         in_flight=settings.callback_in_flight,
         per_receiver=settings.callback_per_receiver,
     )
-    sender = _callback_sender(settings, producer, http)
+    sender = MeteredSender(_callback_sender(settings, producer, http), meters, producer.clock)
     return build_delivery(producer.redis, sender, rules, clock=producer.clock, progress=progress)
 
 

@@ -29,6 +29,8 @@ from worker.domain.job import DoubtProbe
 from worker.errors import SettingsError
 from worker.setting_groups import PREFIX, CircuitSettings, DoubtSettings, PaceSettings, RetrySettings
 
+_PORTS = 65_536
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -133,6 +135,12 @@ class Settings(BaseSettings):
 
     heartbeat_file: str = Field("", description="touched at each tick that reached Redis, for health checks")
 
+    listen: str = Field(
+        "",
+        description="host:port at which a worker serves /metrics, /live and /ready, such as 0.0.0.0:9464; each process "
+        "on a machine needs its own; empty: nowhere",
+    )
+
     callback_secret: SecretStr = Field(
         SecretStr(""),
         description="whsec_… or whsk_… key that signs callbacks to hosts without keys of their own; several, separated "
@@ -223,6 +231,20 @@ class Settings(BaseSettings):
         if proxy.get_secret_value() and not _is_proxy(proxy.get_secret_value()):
             raise ValueError("must be http://host:port or http://user:password@host:port")
         return proxy
+
+    @field_validator("listen")
+    @classmethod
+    def _listen_is_an_address(cls, listen: str) -> str:
+        host, _, port = listen.rpartition(":")
+        if listen and not (host and port.isascii() and port.isdigit() and int(port) < _PORTS):
+            raise ValueError("must be host:port, such as 0.0.0.0:9464 or [::1]:9464")
+        return listen
+
+    @property
+    def listen_address(self) -> tuple[str, int]:
+        """Host and port of AXN_LISTEN; an empty host where it is not set."""
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port or 0)
 
     @cached_property
     def effective_broker_url(self) -> str:

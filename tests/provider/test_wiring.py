@@ -18,6 +18,7 @@ from worker.clock import SystemClock
 from worker.domain.outcome import Outcome, Verdict
 from worker.errors import SettingsError
 from worker.http import HttpClient
+from worker.provider import assembly
 from worker.provider.client import ProviderClient
 from worker.settings import Settings
 
@@ -34,9 +35,9 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
 @asynccontextmanager
 async def wired(**given: Any) -> AsyncIterator[ProviderClient]:
     settings = Settings(**given)
-    http = bootstrap.provider_http(settings)
+    http = assembly.provider_http(settings)
     try:
-        yield bootstrap.build_provider(settings, http, SystemClock())
+        yield assembly.build_provider(settings, http, SystemClock())
     finally:
         await http.aclose()
 

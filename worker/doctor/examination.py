@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from worker.app import build_app
-from worker.bootstrap import build_provider, check_worker_settings, provider_http
+from worker.bootstrap import check_worker_settings
 from worker.clock import Clock
 from worker.doctor.broker_checks import check_broker
 from worker.doctor.finding import Finding, Level, error, good, unknown
@@ -24,6 +24,7 @@ from worker.doctor.redis_checks import check_redis
 from worker.domain.durations import duration_ms
 from worker.errors import SettingsError
 from worker.ledger.callback_secrets import CallbackSecrets
+from worker.provider.assembly import build_provider, provider_http
 from worker.redis_scripts import connect
 from worker.settings import Settings, load_settings
 

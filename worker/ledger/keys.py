@@ -35,6 +35,12 @@ def dead_callbacks_key(partition: int) -> str:
     return f"{VERSION}:{partition_tag(partition)}:dead_callbacks"
 
 
+def index_keys(partition: int) -> tuple[str, str]:
+    """Sorted sets of the jobs in doubt, and of those that failed: timetable member -> Unix ms of that."""
+    prefix = f"{VERSION}:{partition_tag(partition)}"
+    return f"{prefix}:in_doubt", f"{prefix}:failed"
+
+
 ALL_PARTITIONS = range(PARTITION_COUNT)
 
 
@@ -56,11 +62,12 @@ def job_keys(job_id: str) -> JobKeys:
     """Keys of this job."""
     partition = partition_of(job_id)
     prefix = f"{VERSION}:{partition_tag(partition)}"
+    in_doubt, failed = index_keys(partition)
     return JobKeys(
         job=f"{prefix}:job:{job_id}",
         timetable=timetable_key(partition),
-        in_doubt=f"{prefix}:in_doubt",
-        failed=f"{prefix}:failed",
+        in_doubt=in_doubt,
+        failed=failed,
         with_orphans=f"{prefix}:with_orphans",
         audit=audit_key(partition),
         dead_callbacks=dead_callbacks_key(partition),
