@@ -54,6 +54,11 @@ class Commands(LazyGroup):
             "worker.cli.doctor:doctor",
             "Look at settings, Redis, broker, clocks, account, callback keys and file limits, and say what to do.",
         ),
+        "status": LazyCommand(
+            "worker.cli.status:status",
+            "Show the system: lanes and what waits in them, the pace, doubts, dead callbacks, and the workers.",
+        ),
+        "top": LazyCommand("worker.cli.status:top", "Show what `axn status` shows, live, until Ctrl-C."),
         "settings": LazyCommand(
             "worker.cli.settings:settings", "Print the table of settings (Markdown), as the README holds it."
         ),
