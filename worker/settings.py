@@ -125,7 +125,12 @@ class Settings(BaseSettings):
     grace: Duration = Field(
         timedelta(seconds=15), description="how long attempts under way may take after SIGTERM, before they are cut off"
     )
-    result_ttl: Duration = Field(timedelta(days=7), description="how long a finished job stays readable")
+    result_ttl: Duration = Field(
+        timedelta(days=7), description="how long a finished job stays readable; a bound one as long as its binding, too"
+    )
+    binding_keep: Duration = Field(
+        timedelta(days=7), description="how long a binding stays known, with its job, after its end"
+    )
     first_look: Duration = Field(
         timedelta(seconds=10), description="when the timetable looks at a job that no worker has taken"
     )

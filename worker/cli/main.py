@@ -44,6 +44,9 @@ class Commands(LazyGroup):
             "File an unbind request; with --wait, also wait until the binding has ended.",
         ),
         "batch": LazyCommand("worker.cli.batch:app", "Bind, rebind, change or unbind many at once, from a file."),
+        "bindings": LazyCommand(
+            "worker.cli.bindings:app", "Look at bindings: found by their names, listed by their ends."
+        ),
         "job": LazyCommand("worker.cli.job:app", "Look at jobs."),
         "jobs": LazyCommand("worker.cli.jobs_group:app", "List jobs: why they wait, failed or are in doubt."),
         "callbacks": LazyCommand(
