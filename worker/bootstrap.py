@@ -15,6 +15,8 @@ from worker.attempt.leases import Leases
 from worker.attempt.paced_provider import PacedProvider
 from worker.attempt.resolution import Resolutions
 from worker.attempt.stopping import Stop
+from worker.batches.desk import Ask, BatchStore
+from worker.batches.starting import Starting
 from worker.callbacks.client import receiver_client
 from worker.callbacks.guard import ReceiverRules
 from worker.callbacks.keyring import SharedKeyring
@@ -154,6 +156,23 @@ def build_producer(settings: Settings, app: Celery, clock: Clock | None = None) 
                  per_second=settings.pace.per_second),
         Rotations(secrets),
     )  # fmt: skip
+
+
+def build_batches(producer: ProducerServices) -> BatchStore:
+    """Batches in the ledger of this producer."""
+    raise NotImplementedError(producer)
+
+
+def build_starting(producer: ProducerServices, store: BatchStore, ask: Ask) -> Starting:
+    """Starts batches, by the rules that requests have."""
+    settings = producer.settings
+    return Starting(
+        store,
+        ask,
+        repr,
+        build_acceptance(settings, producer.clock),
+        producer.rotations.secrets.unknown_names,
+    )
 
 
 def _durable_opening(settings: Settings, ledger: Ledger) -> DurableOpening:

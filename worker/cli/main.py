@@ -7,6 +7,10 @@ import typer
 from worker import __version__
 from worker.cli import (
     batch,
+    batch_orders,
+    batch_report,
+    batch_start,
+    batch_watch,
     bind,
     callback_receivers,
     callback_replay,
@@ -41,6 +45,18 @@ for command in (up.up, demo.demo, sandbox.sandbox, receiver.receiver, worker.wor
 for change in (update.update, unbind.unbind):
     app.command()(change)
 app.add_typer(batch.app, name="batch")
+for of_batches in (
+    batch_start.start,
+    batch_watch.show,
+    batch_orders.pause,
+    batch_orders.resume,
+    batch_orders.cancel,
+    batch_orders.retry,
+    batch_report.report,
+    batch_orders.rm,
+):
+    batch.app.command()(of_batches)
+batch.app.command("list")(batch_watch.list_)
 app.add_typer(job.app, name="job")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(pace.app, name="pace")
