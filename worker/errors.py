@@ -12,6 +12,8 @@
         UnknownSecretError       no secret of this name, and no host with keys of its own
         BatchInputError          a batch's file cannot be read, or not to its end
         BatchOutputError         a file that a batch writes cannot be written
+        BatchConflictError       a batch has other rows or options, or is in a state that forbids it
+        BatchNotFoundError       no such batch, or it was removed
         WaitTimeoutError         the job is not finished yet; it goes on all the same
         SettingsError            a variable is missing or wrong
 
@@ -130,6 +132,17 @@ class BatchInputError(AxnError):
 
 class BatchOutputError(AxnError):
     """A file that a batch writes cannot be written; what it had of it is gone."""
+
+
+class BatchConflictError(AxnError):
+    """This cannot be done to the batch: it has other rows or options, or is in a state that forbids it."""
+
+
+class BatchNotFoundError(AxnError):
+    """No batch of this id or name is in the ledger."""
+
+    def __init__(self, batch: str) -> None:
+        super().__init__(f"no batch {batch} in the ledger (mistyped or removed); `axn batch list` lists all")
 
 
 class WaitTimeoutError(AxnError):
