@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
+from worker.batches.assembly import build_batches, build_starting
 from worker.batches.checking import BadRow, BadRowsSink, CheckReport
 from worker.batches.desk import BatchStore
 from worker.batches.mappings import MappingTable
@@ -15,7 +16,6 @@ from worker.batches.plan import BatchPlan, batch_id_of, check_plan, operation_of
 from worker.batches.raw_rows import Table
 from worker.batches.report import ReportLine, report_line
 from worker.batches.starting import Started, Starting
-from worker.bootstrap import build_batches, build_starting
 from worker.domain.batch import DEFAULT_WINDOW, Batch, BatchOptions
 from worker.errors import BadRowsError, BatchInputError, BatchNotFoundError, FieldFault
 from worker.producer_process import ask, asked, run, run_async, services
@@ -172,11 +172,12 @@ async def batch_report_async(batch: str) -> AsyncIterator[ReportLine]:
 
 
 def _store() -> BatchStore:
-    return build_batches(services())
+    return build_batches(services().redis)
 
 
 def _starting() -> Starting:
-    return build_starting(services(), _store(), ask)
+    producer = services()
+    return build_starting(_store(), ask, producer.intake.acceptance, producer.rotations.secrets)
 
 
 async def _read(batch: str) -> Batch:

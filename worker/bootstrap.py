@@ -15,8 +15,8 @@ from worker.attempt.leases import Leases
 from worker.attempt.paced_provider import PacedProvider
 from worker.attempt.resolution import Resolutions
 from worker.attempt.stopping import Stop
-from worker.batches.desk import Ask, BatchStore
-from worker.batches.starting import Starting
+from worker.batches.assembly import build_feeder
+from worker.batches.feeding import Feeder
 from worker.callbacks.client import receiver_client
 from worker.callbacks.guard import ReceiverRules
 from worker.callbacks.keyring import SharedKeyring
@@ -95,6 +95,7 @@ class WorkerServices:
     delivery: Delivery
     ticker: Ticker
     clients: tuple[HttpClient, ...]
+    feeder: Feeder
     background: set["asyncio.Task[None]"] = field(default_factory=set)
 
     def start(self) -> None:
@@ -104,6 +105,7 @@ class WorkerServices:
 
     def stop_claiming(self, grace_s: float) -> None:
         """Begin no attempt any more; cut short after the grace time what is then still under way."""
+        self.feeder.stop()
         if not self.attempts.stop.is_begun:
             self.attempts.stop.begin()
             asyncio.get_running_loop().call_later(grace_s, self.attempts.stop.cut_short)
@@ -113,6 +115,7 @@ class WorkerServices:
         for task in self.background:
             task.cancel()
         await asyncio.gather(*self.background, return_exceptions=True)
+        await self.feeder.aclose()
         await self.delivery.drain(grace_s)
         await self.attempts.provider.aclose()
         for client in self.clients:
@@ -158,23 +161,6 @@ def build_producer(settings: Settings, app: Celery, clock: Clock | None = None) 
     )  # fmt: skip
 
 
-def build_batches(producer: ProducerServices) -> BatchStore:
-    """Batches in the ledger of this producer."""
-    raise NotImplementedError(producer)
-
-
-def build_starting(producer: ProducerServices, store: BatchStore, ask: Ask) -> Starting:
-    """Starts batches, by the rules that requests have."""
-    settings = producer.settings
-    return Starting(
-        store,
-        ask,
-        repr,
-        build_acceptance(settings, producer.clock),
-        producer.rotations.secrets.unknown_names,
-    )
-
-
 def _durable_opening(settings: Settings, ledger: Ledger) -> DurableOpening:
     timeout_ms = duration_ms(settings.durability_timeout)
     return DurableOpening(
@@ -217,8 +203,12 @@ def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) ->
         progress=progress,
         stop=Stop(),
     )
+    feeder = build_feeder(
+        producer.redis, producer.ledger, producer.intake.acceptance, secrets=producer.rotations.secrets,
+        announcer=producer.announcer, clock=producer.clock, give_up_ms=duration_ms(settings.callback_give_up),
+    )  # fmt: skip
     ticker = _ticker(settings, producer, progress)
-    return WorkerServices(producer, attempts, delivery, ticker, (provider_http, callback_http))
+    return WorkerServices(producer, attempts, delivery, ticker, (provider_http, callback_http), feeder)
 
 
 def check_worker_settings(settings: Settings) -> None:

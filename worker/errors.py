@@ -13,8 +13,8 @@
         BatchInputError          a batch's file cannot be read, or not to its end
         BatchOutputError         a file that a batch writes cannot be written
         BadRowsError             rows of a batch break rules; nothing is begun
-        BatchConflictError       the name stands for a batch of other rows or options, or its state forbids it
-        BatchNotFoundError       no batch of this id or name
+        BatchConflictError       a batch has other rows or options, or is in a state that forbids it
+        BatchNotFoundError       no such batch, or it was removed
         WaitTimeoutError         the job is not finished yet; it goes on all the same
         SettingsError            a variable is missing or wrong
 

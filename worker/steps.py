@@ -33,6 +33,8 @@ STEPS = (
     "attempt.settled",  # the ledger has the outcome and the callback it owes
     "attempt.done",  # all jobs of the message are dealt with, the message is not acknowledged
     "callback.answered",  # the receiver's answer to a try is known here alone
+    "batch.filed",  # rows of a batch are jobs, nothing is published
+    "batch.fed",  # they are published, the batch's cursor stands before them
     "tick.taken",  # due entries are pushed forward, nothing is published
     "tick.published",  # all messages are out
 )

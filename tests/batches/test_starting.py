@@ -11,12 +11,13 @@ import pytest
 from worker.batches.mappings import MappingTable
 from worker.batches.operations import Operation
 from worker.batches.plan import BatchPlan, check_plan, difference
-from worker.batches.starting import CHUNK_ROWS, Started, Starting
+from worker.batches.starting import Started, Starting
 from worker.callbacks.guard import ReceiverRules
 from worker.clock import Clock
 from worker.domain.batch import BatchOptions, BatchState
 from worker.errors import BatchConflictError, BatchInputError, InvalidRequestError, LedgerUnavailableError
 from worker.intake.acceptance import Acceptance, AcceptanceRules
+from worker.ledger.batch_records import CHUNK_ROWS
 from worker.runtime import Runtime
 
 from .memory_store import MemoryStore

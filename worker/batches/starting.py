@@ -23,8 +23,8 @@ from worker.batches.sources import Limits
 from worker.domain.batch import Batch, BatchState
 from worker.errors import BatchConflictError, BatchInputError, BatchNotFoundError
 from worker.intake.acceptance import Acceptance
+from worker.ledger.batch_records import CHUNK_ROWS
 
-CHUNK_ROWS = 500
 _MOST_UNDER_WAY = 4
 """Chunks on their way to Redis while further rows are judged."""
 

@@ -35,6 +35,7 @@ class NewJob:
         is_confirmed: of an update or unbind: SubsId, X and pool come from a confirmed bind, so that "no such binding"
             can only mean that it has ended.
         refusal: why the request can never be submitted, for requests that arrived as messages; else empty.
+        batch: the place of the row that it is, a `RowPlace` as text; empty for a job of no batch.
     """
 
     job_id: str
@@ -51,6 +52,7 @@ class NewJob:
     kind: JobKind = JobKind.BIND
     is_confirmed: bool = False
     callback: CallbackWishes = NO_WISHES
+    batch: str = ""
 
     def pairs(self) -> list[str]:
         """Field, value, field, value …, without empty ones and the seed, which the script writes itself."""
@@ -65,6 +67,7 @@ class NewJob:
             "callback_url": self.callback_url,
             "callback_secret_name": self.callback_secret_name,
             "refusal": self.refusal,
+            "batch": self.batch,
             **self.callback.fields(),
             **self._named_binding(),
         }
@@ -94,6 +97,7 @@ class Claim:
         look_up_since: when it was first asked what became of the last attempt, Unix ms; 0 where that is no question.
         code, message: as the last settlement wrote them.
         had_doubt: some attempt of this job was unclear once, so that a conflict may be with its own binding.
+        batch: as the new job's.
     """
 
     job_id: str
@@ -124,6 +128,7 @@ class Claim:
     code: str = ""
     message: str = ""
     callback: CallbackWishes = NO_WISHES
+    batch: str = ""
 
     @property
     def was_sent_in_vain(self) -> bool:
@@ -234,6 +239,7 @@ def _claim(
             code=record.get("code", ""),
             message=record.get("message", ""),
             callback=CallbackWishes.from_record(record),
+            batch=record.get("batch", ""),
         )
     except ValueError as unreadable:
         raise BrokenRecordError(f"unreadable ({type(unreadable).__name__})") from None
