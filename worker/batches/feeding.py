@@ -33,6 +33,8 @@ from worker.steps import reached
 
 _log = logging.getLogger(__name__)
 _TURN_MS = 200
+_SHORT_TURN_MS = 10
+"""Where more may be fed at once."""
 _IDLE_TURN_MS = 500
 """Between looks at a batch whose rows are all fed, or whose window is full."""
 _REDIS_AWAY_MS = 1_000
@@ -111,7 +113,7 @@ class Session:
             return None
         room = min(held.options.window - counts.alive, _allowance(held))
         is_held = await self._feed(held, min(room, _MOST_IN_A_TURN))
-        return (_TURN_MS if room <= _MOST_IN_A_TURN else 0) if is_held else None
+        return (_TURN_MS if room <= _MOST_IN_A_TURN else _SHORT_TURN_MS) if is_held else None
 
     async def _pause(self, held: HeldBatch, counts: BatchCounts) -> None:
         advice = TROUBLES.get(counts.trouble, "mend it")

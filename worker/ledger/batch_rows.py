@@ -19,6 +19,8 @@ REFUSED = "refused"
 """The state of a row that could not become a job."""
 RETRIABLE = frozenset({REFUSED, JobState.FAILED.value, JobState.EXPIRED.value, JobState.CANCELLED.value})
 """States of outcomes whose rows may be tried anew. One in doubt may be bound."""
+MAY_BE_DONE = "poison"
+"""A code whose rows are tried anew only where it is named: nobody knows what their workers did before they died."""
 TROUBLES: Mapping[str, str] = {
     "isv.NO_AVAILABLE_NUMBER": "the pool has no free number for these rows; add numbers to it, or end bindings",
     "account.stopped": "the provider refuses the account; `axn pace show` tells why, mend that",
@@ -141,8 +143,8 @@ class WrittenOutcome:
         return json.dumps([self.state, self.round_, self.tries, *rest], ensure_ascii=False, separators=(",", ":"))
 
     def is_retriable(self, codes: frozenset[str] | None) -> bool:
-        """Whether the row may be tried anew, for one of these codes or, with None, for any."""
-        return self.state in RETRIABLE and (codes is None or self.code in codes)
+        """Whether the row may be tried anew, for one of these codes or, with None, for any but MAY_BE_DONE."""
+        return self.state in RETRIABLE and (self.code != MAY_BE_DONE if codes is None else self.code in codes)
 
     def told(self, job_id: str) -> RowOutcome:
         """As a report tells it.

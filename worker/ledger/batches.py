@@ -13,6 +13,7 @@ from worker.errors import BatchConflictError, BatchNotFoundError
 from worker.ledger.audit import Audit
 from worker.ledger.batch_records import CHUNK_ROWS, BatchCounts, batch_from, options_text, packed, unpacked
 from worker.ledger.batch_rows import (
+    MAY_BE_DONE,
     RETRIABLE,
     WrittenOutcome,
     batch_keys,
@@ -203,7 +204,7 @@ class BatchLedger(Generic[RowT]):
 
         Args:
             batch_id: of a finished batch.
-            codes: of their outcomes; None: all.
+            codes: of their outcomes; None: all but `poison`, whose rows may have been done.
             by: who says so.
 
         Returns:
@@ -223,7 +224,8 @@ class BatchLedger(Generic[RowT]):
 
     async def _count(self, batch_id: str, batch: Batch, codes: frozenset[str] | None) -> int:
         if codes is None:
-            return sum(count for state, count in batch.by_state.items() if state in RETRIABLE)
+            failed = sum(count for state, count in batch.by_state.items() if state in RETRIABLE)
+            return failed - batch.by_code.get(MAY_BE_DONE, 0)
         count = 0
         for chunk in range(await self._chunks(batch_id)):
             outcomes = await read_outcomes(self._redis, batch_id, chunk)
