@@ -1,13 +1,13 @@
 """What the operator or the order system says of a batch, checked before anything of it is stored."""
 
 import dataclasses
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from worker.batches.operations import Operation
 from worker.callbacks.guard import ReceiverRules
 from worker.domain.batch import BatchOptions, batch_id_for_name
+from worker.domain.batch_hours import parse_hour
 from worker.domain.callback_secret import check_secret_name
 from worker.domain.job_ids import is_job_id
 from worker.domain.masking import mask_value
@@ -16,7 +16,6 @@ from worker.errors import FieldFault, InvalidRequestError
 MOST_WINDOW = 100_000
 _MOST_PER_SECOND = 10_000
 _LONGEST_NAME = 128
-_HOUR = re.compile(r"([01]\d|2[0-3]):[0-5]\d", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +104,12 @@ def _faults_of_name(name: str) -> list[FieldFault]:
 
 def _faults_of_hours(options: BatchOptions) -> list[FieldFault]:
     hours = {"not_before": options.not_before, "not_after": options.not_after}
-    faults = [
-        FieldFault(name, mask_value(hour), "must be an hour such as 01:00 (Asia/Shanghai)")
-        for name, hour in hours.items()
-        if hour and not _HOUR.fullmatch(hour)
-    ]
+    faults = []
+    for name, hour in hours.items():
+        try:
+            parse_hour(hour or "00:00")
+        except ValueError as wrong:
+            faults.append(FieldFault(name, mask_value(hour), str(wrong)))
     if bool(options.not_before) != bool(options.not_after):
         faults.append(FieldFault("not_after" if options.not_before else "not_before", "", "give both hours or none"))
     elif options.not_before and options.not_before == options.not_after:
