@@ -1,5 +1,6 @@
 """Batches in memory, at the seam that `worker.batches.desk` draws: for what a start does when calls fail."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,7 @@ class MemoryStore:
         self.held: dict[str, Held] = {}
         self.puts: list[int] = []
         self.before_put: Callable[[int], None] = lambda _number: None
+        self._under_way = 0
 
     @staticmethod
     def encode(row: Row) -> str:
@@ -40,6 +42,10 @@ class MemoryStore:
         return self.held.setdefault(batch_id, Held(batch)).batch
 
     async def put_chunk(self, batch_id: str, number: int, rows: Sequence[str]) -> bool:
+        self._under_way += 1
+        for _ in range(50):
+            await asyncio.sleep(0)
+        self._under_way -= 1
         self.before_put(number)
         held = self._of(batch_id)
         if held.chunks.get(number, list(rows)) != list(rows) or (
@@ -77,6 +83,7 @@ class MemoryStore:
         return sum(count for code, count in self._of(batch_id).batch.by_code.items() if not codes or code in codes)
 
     async def remove(self, batch_id: str) -> None:
+        assert not self._under_way, "a chunk that comes during a removal would stay behind"
         del self.held[self._of(batch_id).batch.batch_id]
 
     async def report(self, batch_id: str) -> AsyncIterator[tuple[Row, RowOutcome]]:
