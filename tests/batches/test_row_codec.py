@@ -11,14 +11,15 @@ from worker.batches.rows import BindRow, ChangeRow, RebindRow
 
 from .feed_bench import row
 
+A = {"phone_no_a": "13800000000"}
 NAMED = {"subs_id": "1000000768798832", "phone_no_x": "17000000001", "pool_key": "FC2"}
 
 
 @pytest.mark.parametrize(
     ("operation", "given"),
     [
-        (Operation.BIND, {"phone_no_a": "13800000000", "expires_in": timedelta(hours=1.5), "key": "k", "expect_city": "上海"}),
-        (Operation.BIND, {"phone_no_a": "13800000000", "expiration": datetime(2099, 12, 1, tzinfo=UTC), "call_timeout": 30}),
+        (Operation.BIND, {**A, "expires_in": timedelta(hours=1.5), "key": "k", "expect_city": "上海"}),
+        (Operation.BIND, {**A, "expiration": datetime(2099, 12, 1, tzinfo=UTC), "call_timeout": 30}),
         (Operation.BIND, {"phone_no_a": "13800000000", "expires_in": "2h", "ring_config": {"AXNRing_A": "a\nb"}}),
         (Operation.UNBIND, {"bind_job_id": "0" * 26}),
         (Operation.UNBIND, {**NAMED, "is_confirmed": True}),

@@ -49,7 +49,7 @@ class _Chunk:
     """The chunk that a session is at.
 
     Attributes:
-        outcomes: of its rows, where they decide which of them are fed; else None.
+        outcomes: of its rows in the rounds before; None in the first, which feeds all.
     """
 
     round_: int
@@ -149,9 +149,7 @@ class Session:
         if known is not None and (known.round_, known.number) == (held.round_, cursor.chunk):
             return known
         rows = await self._ledger.rows(held.batch_id, cursor.chunk)
-        # A session's first chunk may be one in which the session before it died.
-        is_told = held.round_ > 0 or known is None
-        outcomes = await self._ledger.outcomes(held.batch_id, cursor.chunk) if is_told else None
+        outcomes = await self._ledger.outcomes(held.batch_id, cursor.chunk) if held.round_ else None
         self._chunk = _Chunk(held.round_, cursor.chunk, rows, outcomes)
         return self._chunk
 
@@ -241,9 +239,7 @@ def _is_to_be_fed(chunk: _Chunk, held: HeldBatch, index: int) -> bool:
     if chunk.outcomes is None:
         return True
     outcome = chunk.outcomes.get(index)
-    if outcome is None:
-        return held.round_ == 0
-    return outcome.round_ < held.round_ and outcome.is_retriable(held.retry_codes)
+    return outcome is not None and outcome.round_ < held.round_ and outcome.is_retriable(held.retry_codes)
 
 
 def _conflict(placed: PlacedRow, job: NewJob) -> RefusedRow:
