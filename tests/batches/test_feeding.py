@@ -16,7 +16,7 @@ from worker.batches.feeding import Feeder
 from worker.batches.operations import Operation
 from worker.clock import SystemClock
 from worker.domain.batch import BatchState, row_job_id
-from worker.domain.job import JobState
+from worker.domain.job import JobState, Lane
 from worker.errors import BatchConflictError, BatchNotFoundError
 from worker.ledger.batch_rows import batch_keys
 from worker.ledger.keys import job_keys
@@ -335,6 +335,59 @@ async def test_a_batch_that_is_removed_leaves_nothing_and_one_of_its_name_does_n
     assert bench.told.ids == [row_job_id(batch_id, changed.key, 0)]
     assert (batch.begun, batch.alive, batch.by_state) == (4, 1, {"bound": 2, "failed": 1})
     assert [outcome.state for outcome in await bench.report(batch_id)] == ["bound", "failed", "bound", ""]
+
+
+class LeapingClock(SystemClock):
+    """A minute and more passes between two looks."""
+
+    def __init__(self) -> None:
+        self.now_ms = 0.0
+
+    def monotonic_ms(self) -> float:
+        return self.now_ms
+
+
+@pytest.mark.parametrize("round_", [0, 1])
+async def test_rows_whose_jobs_redis_has_lost_fail_in_the_end(bench: FeedBench, round_: int) -> None:
+    batch_id = await bench.started(bind_rows(5))
+    await bench.turn(batch_id)
+    if round_:
+        await bench.end(bench.told.ids[0])
+        await bench.end_all_left(FAILED)
+        await bench.turn(batch_id)
+        await bench.batches.retry(batch_id, frozenset({"isv.X"}), "ada")
+        bench.told.ids.clear()
+        await bench.turn(batch_id)
+    lost, condemned, ended, *_ = bench.told.ids
+    await bench.client.delete(job_keys(lost).job, job_keys(condemned).job)
+    assert await bench.ledger.claim(condemned, Lane.BATCH, token="t", lease_ms=1_000) == "condemned"
+    await bench.end(ended)
+    clock = LeapingClock()
+    session = bench.session(batch_id, clock)
+    await bench.lapse(batch_id)
+    assert await session.turn()
+    before = await bench.read(batch_id)
+    clock.now_ms += 61_000
+    assert await session.turn()
+    batch = await bench.read(batch_id)
+    assert (batch.by_code["poison"], batch.alive) == (2, before.alive - 2)
+    await bench.end_all_left()
+    assert await session.turn() is None
+    assert (await bench.read(batch_id)).by_state == {"bound": 3, "failed": 2}
+    assert await bench.batches.retry(batch_id, None, "ada") == 0, "they may have been done"
+
+
+async def test_two_batches_share_their_workers_evenly(bench: FeedBench) -> None:
+    ids = [await bench.started(bind_rows(40), name, window=6) for name in ("one", "two")]
+    sessions = [bench.session(batch_id) for batch_id in ids]
+    for _ in range(12):
+        for session in sessions:
+            await session.turn()
+        for job_id in [bench.told.ids.pop(0) for _ in range(5)]:  # the queue is first in, first out
+            await bench.end(job_id)
+        one, two = [(await bench.read(batch_id)).ended for batch_id in ids]
+        assert abs(one - two) <= 6 + 5, "a window and what is worked on at a time"
+    assert one + two == 60
 
 
 async def test_a_row_of_a_removed_batch_that_asks_for_something_else_now_is_refused(bench: FeedBench) -> None:
