@@ -18,7 +18,7 @@ from worker.batches.row_jobs import RowJobs
 from worker.batches.row_rules import RowRules
 from worker.batches.rows import Row
 from worker.callbacks.guard import ReceiverRules
-from worker.clock import SystemClock
+from worker.clock import Clock, SystemClock
 from worker.domain.batch import Batch, BatchOptions, RowOutcome, batch_id_for_name
 from worker.domain.job import JobState, Lane
 from worker.intake.acceptance import Acceptance, AcceptanceRules
@@ -122,9 +122,9 @@ class FeedBench:
         await self.batches.seal(batch_id, len(texts))
         return batch_id
 
-    def session(self, batch_id: str) -> Session:
+    def session(self, batch_id: str, clock: Clock | None = None) -> Session:
         """A feeder, not yet begun."""
-        return Session(batch_id, self.feed, self.rows, self.told, SystemClock())  # type: ignore[arg-type]
+        return Session(batch_id, self.feed, self.rows, self.told, clock or SystemClock())  # type: ignore[arg-type]
 
     async def turn(self, batch_id: str) -> int | None:
         """One look of a new feeder, the one before it being dead."""
@@ -148,6 +148,12 @@ class FeedBench:
         self.told.ids.clear()
         await asyncio.gather(*(self.end(job_id, settlement) for job_id in ids))
         return len(ids)
+
+    async def end_all_left(self, settlement: Settlement = BOUND) -> None:
+        """All that was published and has not ended does so."""
+        for job_id in dict.fromkeys(self.told.ids):
+            if not await self.ledger.has_ended(job_id):
+                await self.end(job_id, settlement)
 
     async def read(self, batch_id: str) -> Batch:
         return await self.batches.read(batch_id)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from tests.ledger.support import callback_record_of, now_ms, record_of, until
+from tests.ledger.support import callback_record_of, claimed, now_ms, opened, record_of, until
 from worker.batches.feeding import Feeder
 from worker.batches.operations import Operation
 from worker.clock import SystemClock
@@ -288,7 +288,7 @@ async def test_its_end_owes_one_callback_a_round_with_counts_only(bench: FeedBen
         await bench.end(job_id, settlement)
     await bench.lapse(batch_id)
     one, two = bench.session(batch_id), bench.session(batch_id)
-    assert await asyncio.gather(one.turn(), two.turn()) == [None, None]
+    assert not any(await asyncio.gather(one.turn(), two.turn()))
     assert await bench.turn(batch_id) is None
     record = await callback_record_of(bench.redis, f"{batch_id}-0")
     event = json.loads(record["body"])
@@ -337,6 +337,59 @@ async def test_a_batch_that_is_removed_leaves_nothing_and_one_of_its_name_does_n
     assert [outcome.state for outcome in await bench.report(batch_id)] == ["bound", "failed", "bound", ""]
 
 
+class LeapingClock(SystemClock):
+    """A minute and more passes between two looks."""
+
+    def __init__(self) -> None:
+        self.now_ms = 0.0
+
+    def monotonic_ms(self) -> float:
+        return self.now_ms
+
+
+@pytest.mark.parametrize("round_", [0, 1])
+async def test_rows_whose_jobs_redis_has_lost_fail_in_the_end(bench: FeedBench, round_: int) -> None:
+    batch_id = await bench.started(bind_rows(5))
+    await bench.turn(batch_id)
+    if round_:
+        await bench.end(bench.told.ids[0])
+        await bench.end_all_left(FAILED)
+        await bench.turn(batch_id)
+        await bench.batches.retry(batch_id, frozenset({"isv.X"}), "ada")
+        bench.told.ids.clear()
+        await bench.turn(batch_id)
+    lost, condemned, ended, *_ = bench.told.ids
+    await bench.client.delete(job_keys(lost).job, job_keys(condemned).job)
+    assert await bench.ledger.claim(condemned, Lane.BATCH, token="t", lease_ms=1_000) == "condemned"
+    await bench.end(ended)
+    clock = LeapingClock()
+    session = bench.session(batch_id, clock)
+    await bench.lapse(batch_id)
+    assert await session.turn()
+    before = await bench.read(batch_id)
+    clock.now_ms += 61_000
+    assert await session.turn()
+    batch = await bench.read(batch_id)
+    assert (batch.by_code["poison"], batch.alive) == (2, before.alive - 2)
+    await bench.end_all_left()
+    assert await session.turn() is None
+    assert (await bench.read(batch_id)).by_state == {"bound": 3, "failed": 2}
+    assert await bench.batches.retry(batch_id, None, "ada") == 0, "they may have been done"
+
+
+async def test_two_batches_share_their_workers_evenly(bench: FeedBench) -> None:
+    ids = [await bench.started(bind_rows(40), name, window=6) for name in ("one", "two")]
+    sessions = [bench.session(batch_id) for batch_id in ids]
+    for _ in range(12):
+        for session in sessions:
+            await session.turn()
+        for job_id in [bench.told.ids.pop(0) for _ in range(5)]:  # the queue is first in, first out
+            await bench.end(job_id)
+        one, two = [(await bench.read(batch_id)).ended for batch_id in ids]
+        assert abs(one - two) <= 6 + 5, "a window and what is worked on at a time"
+    assert one + two == 60
+
+
 async def test_a_row_of_a_removed_batch_that_asks_for_something_else_now_is_refused(bench: FeedBench) -> None:
     given: Callable[[str], Any] = lambda a: [  # noqa: E731
         row(2, {"key": "own", "phone_no_a": a, "expiration": "2099-12-01 12:00:00"}, Operation.BIND)
@@ -355,8 +408,6 @@ async def test_a_row_of_a_removed_batch_that_asks_for_something_else_now_is_refu
 
 
 async def test_a_job_of_no_batch_passes_no_key_of_one(bench: FeedBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.ledger.support import claimed, opened  # noqa: PLC0415
-
     job = await opened(bench.ledger)
     claim = await claimed(bench.ledger, job.job_id)
     keys: list[int] = []
@@ -369,4 +420,3 @@ async def test_a_job_of_no_batch_passes_no_key_of_one(bench: FeedBench, monkeypa
     monkeypatch.setattr(bench.ledger, "_settle", counted)
     assert await bench.ledger.settle(claim, BOUND)
     assert keys == [6]
-    assert Lane.BATCH.queue == "axn.batch"

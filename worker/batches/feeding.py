@@ -9,11 +9,12 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from redis.exceptions import RedisError
 
+from worker.batches.chunks import Chunk
+from worker.batches.lost_rows import LostRows
 from worker.batches.row_codec import RowCodec
 from worker.batches.row_jobs import PlacedRow, RowJobs
 from worker.callbacks.events import batch_finished_body
@@ -24,7 +25,7 @@ from worker.domain.job import Lane
 from worker.errors import BatchNotFoundError
 from worker.ledger.batch_feed import Cursor, FeedLedger, HeldBatch, RefusedRow
 from worker.ledger.batch_records import BatchCounts
-from worker.ledger.batch_rows import TROUBLES, RowPlace, WrittenOutcome
+from worker.ledger.batch_rows import TROUBLES, RowPlace
 from worker.ledger.callback_records import OwedCallback
 from worker.ledger.records import NewJob
 from worker.messages import BATCH_MARK, IDS_PER_MESSAGE
@@ -44,20 +45,6 @@ _SURE_SHARE_OF_A_LEASE = 0.5
 _CONFLICT = "row.conflict"
 
 
-@dataclass(slots=True)
-class _Chunk:
-    """The chunk that a session is at.
-
-    Attributes:
-        outcomes: of its rows, where they decide which of them are fed; else None.
-    """
-
-    round_: int
-    number: int
-    rows: Sequence[str]
-    outcomes: dict[int, WrittenOutcome] | None
-
-
 class Session:
     """One feeder of one batch."""
 
@@ -68,8 +55,9 @@ class Session:
         self._announcer = announcer
         self._clock = clock
         self._token = secrets.token_hex(8)
-        self._chunk: _Chunk | None = None
+        self._chunk: Chunk | None = None
         self._surely_until_ms = 0.0
+        self._lost = LostRows(ledger, clock)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Feed until there is nothing to feed, another feeder has taken over, or this process stops."""
@@ -101,6 +89,7 @@ class Session:
         counts = await self._ledger.counts(self._batch_id)
         if held.cursor.chunk >= held.chunks:
             if counts.alive:
+                await self._lost.look(held, counts)
                 return _IDLE_TURN_MS
             await self._finish(held, counts)
             return None
@@ -132,7 +121,7 @@ class Session:
             if self._clock.monotonic_ms() >= self._surely_until_ms:
                 return True  # the lease is renewed first
             chunk = await self._chunk_at(held, cursor)
-            fed, following = _some(chunk, held, cursor, min(most, IDS_PER_MESSAGE))
+            fed, following = chunk.some(held, cursor.index, min(most, IDS_PER_MESSAGE))
             if fed:
                 await self._begin(held, chunk, fed)
             most -= len(fed)
@@ -144,18 +133,16 @@ class Session:
             cursor = following
         return True
 
-    async def _chunk_at(self, held: HeldBatch, cursor: Cursor) -> _Chunk:
+    async def _chunk_at(self, held: HeldBatch, cursor: Cursor) -> Chunk:
         known = self._chunk
         if known is not None and (known.round_, known.number) == (held.round_, cursor.chunk):
             return known
         rows = await self._ledger.rows(held.batch_id, cursor.chunk)
-        # A session's first chunk may be one in which the session before it died.
-        is_told = held.round_ > 0 or known is None
-        outcomes = await self._ledger.outcomes(held.batch_id, cursor.chunk) if is_told else None
-        self._chunk = _Chunk(held.round_, cursor.chunk, rows, outcomes)
+        outcomes = await self._ledger.outcomes(held.batch_id, cursor.chunk) if held.round_ else None
+        self._chunk = Chunk(held.round_, cursor.chunk, rows, outcomes)
         return self._chunk
 
-    async def _begin(self, held: HeldBatch, chunk: _Chunk, indexes: Sequence[int]) -> None:
+    async def _begin(self, held: HeldBatch, chunk: Chunk, indexes: Sequence[int]) -> None:
         placed = {}
         for index in indexes:
             row = RowCodec.row_of(chunk.rows[index])
@@ -224,26 +211,6 @@ def _allowance(held: HeldBatch) -> int:
         return held.options.window
     free_ms = held.now_ms - max(held.paced_until, _earliest(held))
     return max(int(free_ms * per_second / 1000 + 1e-6), 0)
-
-
-def _some(chunk: _Chunk, held: HeldBatch, cursor: Cursor, most: int) -> tuple[list[int], Cursor]:
-    """Indexes of the next rows to feed, and where to go on."""
-    fed: list[int] = []
-    for index in range(cursor.index, len(chunk.rows)):
-        if len(fed) == most:
-            return fed, Cursor(chunk.number, index)
-        if _is_to_be_fed(chunk, held, index):
-            fed.append(index)
-    return fed, Cursor(chunk.number + 1, 0)
-
-
-def _is_to_be_fed(chunk: _Chunk, held: HeldBatch, index: int) -> bool:
-    if chunk.outcomes is None:
-        return True
-    outcome = chunk.outcomes.get(index)
-    if outcome is None:
-        return held.round_ == 0
-    return outcome.round_ < held.round_ and outcome.is_retriable(held.retry_codes)
 
 
 def _conflict(placed: PlacedRow, job: NewJob) -> RefusedRow:

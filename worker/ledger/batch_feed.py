@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from redis.asyncio import Redis
 
 from worker.domain.batch import BatchOptions
+from worker.domain.job import JobState
 from worker.ledger.batch_records import BatchCounts, options_of
-from worker.ledger.batch_rows import REFUSED, RowPlace, WrittenOutcome, batch_keys, counts_key
+from worker.ledger.batch_rows import MAY_BE_DONE, REFUSED, RowPlace, WrittenOutcome, batch_keys, counts_key
 from worker.ledger.batches import read_outcomes, read_rows
 from worker.ledger.callback_records import OwedCallback
 from worker.ledger.keys import ALL_PARTITIONS, callback_key
@@ -19,6 +20,7 @@ from worker.redis_scripts import load_script
 
 _CONFLICT, _KNOWN = -1, 0
 _CUT_MESSAGE = 120
+_LOST = "its record is missing; whether it was sent is lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ class FeedLedger:
         self._finish = load_script(redis, "worker.ledger", "finish_batch")
         self._refuse = load_script(redis, "worker.ledger", "refuse_row")
         self._adopt = load_script(redis, "worker.ledger", "adopt_row")
+        self._close_lost = load_script(redis, "worker.ledger", "close_lost_row")
 
     async def hold(self, batch_id: str, token: str) -> HeldBatch | None:
         """Take or renew the lease of a batch; None where there is nothing to feed, or another feeder holds it."""
@@ -176,6 +179,22 @@ class FeedLedger:
                 arguments: list[str | int] = [row.place.index, row.place.round_, row.digest, str(outcome), row.code]
                 await self._refuse(row.place.row_keys(row.job_id), arguments, client=pipeline)
             await pipeline.execute()
+
+    async def close_lost(self, rows: Sequence[tuple[RowPlace, str]]) -> int:
+        """End those of these begun rows whose jobs Redis has lost, in one pipeline: they fail, and may be tried anew.
+
+        Args:
+            rows: their places, and the ids of their jobs.
+
+        Returns:
+            How many there were.
+        """
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for place, job_id in rows:
+                outcome = WrittenOutcome(JobState.FAILED, place.round_, code=MAY_BE_DONE, message=_LOST)
+                arguments: list[str | int] = [str(place), place.index, place.round_, str(outcome), outcome.code]
+                await self._close_lost(place.row_keys(job_id), arguments, client=pipeline)
+            return sum(await pipeline.execute())
 
     async def move(self, held: HeldBatch, cursor: Cursor, *, paced_until: float) -> bool:
         """Say that all rows before the cursor are begun. False where another feeder holds the batch, or none may."""
