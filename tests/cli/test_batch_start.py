@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import redis
 from worker.batches.checking import BadRow, CheckReport
 from worker.batches.rows import Row
 from worker.domain.batch import batch_id_for_name
+from worker.steps import ENVIRONMENT, EXIT_CRASHED
 
 from .conftest import Axn
 
@@ -151,3 +154,18 @@ def test_without_redis_nothing_is_lost(axn: Axn, file: Path, monkeypatch: pytest
     ended = axn("batch", "start", str(file), "--op", "bind")
     assert (ended.status, ended.err.endswith("; run the same command again to go on\n")) == (1, True)
     assert [path.name for path in file.parent.iterdir()] == [NAME]
+
+
+@pytest.mark.parametrize(("crash", "state"), [("batch.made", "uploading"), ("batch.stored:2", "uploading"),
+                                              ("batch.sealed", "running")])  # fmt: skip
+def test_a_start_that_is_killed_is_completed_by_the_same_command(
+    axn: Axn, file: Path, ledger: "redis.Redis", crash: str, state: str
+) -> None:
+    env = {**os.environ, "AXN_ENVIRONMENT": ENVIRONMENT, "AXN_STEPS_CRASH": crash}
+    command = [sys.executable, "-m", "worker.cli", "batch", "start", str(file), "--op", "bind"]
+    assert subprocess.run(command, env=env, check=False, timeout=60).returncode == EXIT_CRASHED
+    assert record(ledger)["state"] == state
+    told = axn("batch", "start", str(file), "--op", "bind").out
+    assert told.startswith("started: " if state == "uploading" else "was started before: ")
+    stored = record(ledger)
+    assert (stored["state"], stored["rows"], stored["chunks"]) == ("running", "1203", "3")

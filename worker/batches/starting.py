@@ -24,6 +24,7 @@ from worker.domain.batch import Batch, BatchState
 from worker.errors import BatchConflictError, BatchInputError, BatchNotFoundError
 from worker.intake.acceptance import Acceptance
 from worker.ledger.batch_records import CHUNK_ROWS
+from worker.steps import reached
 
 _MOST_UNDER_WAY = 4
 """Chunks on their way to Redis while further rows are judged."""
@@ -93,6 +94,7 @@ class Starting:
         self._check_secrets({plan.options.callback_secret_name, plan.defaults.get("callback_secret_name", "")} - {""})
         before = self._standing(plan)
         batch = before or self._get(self.store.create(plan.batch_id, plan.name, plan.options, plan.by))
+        reached("batch.made", batch.batch_id)
         _check_options(plan, batch)
         rules = self._rules(plan, batch.created_at)
         with _Upload(self, plan) as upload:
@@ -100,6 +102,7 @@ class Starting:
             if report.is_good(skips_bad=plan.skips_bad):
                 self._check_secrets(upload.secret_names)
                 sealed = upload.seal()
+                reached("batch.sealed", sealed.batch_id)
                 return Started(report, sealed, is_new=before is None or before.state is BatchState.UPLOADING)
         if before is None:
             self._get(self.store.remove(plan.batch_id))
@@ -190,6 +193,7 @@ class _Upload:
         try:
             while len(self._under_way) > most:
                 self._under_way.popleft().result()
+                reached("batch.stored", self._plan.batch_id)
         except BatchConflictError as conflict:
             raise self._other_rows(conflict) from None
 
