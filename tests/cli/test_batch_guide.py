@@ -1,5 +1,6 @@
 """What docs/batches.md shows is what happens, command by command and line by line."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any
 
 import pytest
 import redis
+
+from worker.callbacks.events import batch_finished_body
 
 from .conftest import Axn
 from .test_batch_runs import batch, shown
@@ -49,3 +52,12 @@ def test_its_python_runs(axn: Axn, ledger: "redis.Redis", capsys: pytest.Capture
     (code,) = re.findall(r"((?:^    [^\n]*\n|^\n)+)", GUIDE.partition("## From Python\n")[2], re.MULTILINE)[:1]
     exec(re.sub(r"^    ", "", code, flags=re.MULTILINE), {"orders": [("order-1", "13800000000")]})
     assert capsys.readouterr().out.splitlines()[-1] == "order-1  "
+
+
+def test_its_event_is_the_one_that_is_sent() -> None:
+    (text,) = re.findall(r'^    (\{"type": "batch\.finished".*(?:\n     .*)+)', GUIDE, re.MULTILINE)
+    told = json.loads(text)
+    data = {name: value for name, value in told["data"].items() if name != "version"}
+    assert json.loads(batch_finished_body(unix_ms=1_796_155_391_412, **data)) | {"timestamp": ""} == told | {
+        "timestamp": ""
+    }

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import operator
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -82,7 +83,7 @@ def write_report(lines: Iterable[ReportLine], to: TextIO, format_: ReportFormat)
     """Write line after line, yielding the count so far. Line ends of CSV are its own: open files with newline=""."""
     if format_ is ReportFormat.JSON_LINES:
         for count, line in enumerate(lines, 1):
-            to.write(json.dumps(dataclasses.asdict(line), ensure_ascii=False) + "\n")
+            to.write(json.dumps(dict(zip(COLUMNS, _cells(line), strict=True)), ensure_ascii=False) + "\n")
             yield count
         return
     writer = csv.writer(to)
@@ -93,5 +94,9 @@ def write_report(lines: Iterable[ReportLine], to: TextIO, format_: ReportFormat)
         yield count
 
 
-def _cells(line: ReportLine) -> Iterator[str | int]:
-    return (getattr(line, name) for name in COLUMNS)
+_cells_of = operator.attrgetter(*COLUMNS)
+
+
+def _cells(line: ReportLine) -> tuple[str | int, ...]:
+    cells: tuple[str | int, ...] = _cells_of(line)
+    return cells
