@@ -5,7 +5,7 @@ by its id or by its name.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from worker.batches.assembly import build_batches, build_starting
@@ -82,9 +82,33 @@ def start_batch(
     return started.batch
 
 
-async def start_batch_async(rows: Iterable[Mapping[str, Any]], **options: Any) -> Batch:
-    """`start_batch`, for coroutines. The rows are read in another thread."""
+async def start_batch_async(
+    rows: Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]], **options: Any
+) -> Batch:
+    """`start_batch`, for coroutines.
+
+    Args:
+        rows: of an async iterable, or of a plain one, which is then read in another thread.
+        options: as for `start_batch`.
+    """
+    if isinstance(rows, AsyncIterable):
+        rows = _drawn(aiter(rows), asyncio.get_running_loop())
     return await asyncio.to_thread(start_batch, rows, **options)
+
+
+def _drawn(rows: AsyncIterator[Mapping[str, Any]], loop: asyncio.AbstractEventLoop) -> Iterator[Mapping[str, Any]]:
+    """Rows of another thread's loop, a page at a time."""
+    while page := asyncio.run_coroutine_threadsafe(_page_of(rows), loop).result():
+        yield from page
+
+
+async def _page_of(rows: AsyncIterator[T]) -> list[T]:
+    page: list[T] = []
+    async for row in rows:
+        page.append(row)
+        if len(page) == _PAGE_ROWS:
+            break
+    return page
 
 
 def defaults_of(pool_key: str, callback_url: str, callback_secret_name: str) -> dict[str, str]:
@@ -158,15 +182,15 @@ def batch_report(batch: str) -> Iterator[ReportLine]:
         BatchNotFoundError: there is none of this id or name.
         LedgerUnavailableError: Redis did not answer; the rest is missing.
     """
-    pages = _pages(batch)
-    while page := run(_next_page(pages)):
+    lines = _report_lines(batch)
+    while page := run(asked(services(), _page_of(lines))):
         yield from page
 
 
 async def batch_report_async(batch: str) -> AsyncIterator[ReportLine]:
     """`batch_report`, for coroutines."""
-    pages = _pages(batch)
-    while page := await run_async(_next_page(pages)):
+    lines = _report_lines(batch)
+    while page := await run_async(asked(services(), _page_of(lines))):
         for line in page:
             yield line
 
@@ -192,26 +216,12 @@ async def _of(batch: str, work: Callable[[BatchStore, str], Coroutine[Any, Any, 
         raise BatchNotFoundError(batch) from None
 
 
-async def _pages(batch: str) -> AsyncIterator[list[ReportLine]]:
-    page: list[ReportLine] = []
+async def _report_lines(batch: str) -> AsyncIterator[ReportLine]:
     try:
         async for row, outcome in _store().report(batch_id_of(batch)):
-            page.append(report_line(row, outcome))
-            if len(page) == _PAGE_ROWS:
-                yield page
-                page = []
+            yield report_line(row, outcome)
     except BatchNotFoundError:
         raise BatchNotFoundError(batch) from None
-    if page:
-        yield page
-
-
-async def _next_page(pages: AsyncIterator[list[ReportLine]]) -> Sequence[ReportLine]:
-    return await asked(services(), _first(pages))
-
-
-async def _first(pages: AsyncIterator[list[ReportLine]]) -> Sequence[ReportLine]:
-    return await anext(pages, [])
 
 
 def _error_of(report: CheckReport) -> BadRowsError | BatchInputError:

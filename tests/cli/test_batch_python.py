@@ -1,5 +1,7 @@
 """`tasks.start_batch` and its kin, against a real Redis that no worker looks at."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from tasks import (
     BatchState,
     InvalidRequestError,
     batch_report,
+    batch_report_async,
     read_batch,
     start_batch,
     start_batch_async,
@@ -57,9 +60,23 @@ def test_what_cannot_be_started_is_told(
     assert ledger.keys("*batch*") == []
 
 
+async def as_they_come(rows: list[dict[str, str]]) -> AsyncIterator[dict[str, str]]:
+    for row in rows:
+        await asyncio.sleep(0)
+        yield row
+
+
+async def test_rows_of_a_loop_are_drawn_to_the_last(ledger: "redis.Redis") -> None:
+    rows = [GOOD | {"phone_no_a": f"138{number:08}"} for number in range(1_203)]
+    assert (await start_batch_async(as_they_come(rows), name="drawn", op="bind")).rows == 1_203
+    lines = [line.line async for line in batch_report_async("drawn")]
+    assert lines == list(range(1, 1_204))
+
+
 async def test_a_batch_is_started_once_and_read_by_its_name(ledger: "redis.Redis") -> None:
     batch = start_batch(iter([GOOD]), name="one", op="bind")
     assert await start_batch_async([GOOD], name="one", op="bind") == batch
+    assert await start_batch_async(as_they_come([GOOD]), name="one", op="bind") == batch
     assert read_batch("one") == read_batch(batch.batch_id) == batch
     assert (batch.state, batch.rows) == (BatchState.RUNNING, 1)
     assert [(line.line, line.op, line.outcome) for line in batch_report("one")] == [(1, "bind", "")]
