@@ -7,8 +7,9 @@ the ledger answers with "filed before". The timetable looks when a lease ends, s
 
 import asyncio
 import logging
+import random
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from redis.exceptions import RedisError
@@ -48,7 +49,17 @@ _CONFLICT = "row.conflict"
 class Session:
     """One feeder of one batch."""
 
-    def __init__(self, batch_id: str, ledger: FeedLedger, rows: RowJobs, announcer: Announcer, clock: Clock) -> None:
+    def __init__(
+        self,
+        batch_id: str,
+        ledger: FeedLedger,
+        rows: RowJobs,
+        announcer: Announcer,
+        clock: Clock,
+        *,
+        random_share: Callable[[], float] = random.random,
+    ) -> None:
+        self._random_share = random_share
         self._batch_id = batch_id
         self._ledger = ledger
         self._rows = rows
@@ -69,10 +80,11 @@ class Session:
                 pause_ms = _REDIS_AWAY_MS
             if pause_ms is None:
                 return
-            await self._sleep(pause_ms, stop)
+            # Whoever always comes first in a full queue takes more of it: the turns of several batches must not lock.
+            await self._sleep(pause_ms * (0.5 + self._random_share()), stop)
         await self._ledger.let_go(self._batch_id, self._token)
 
-    async def _sleep(self, pause_ms: int, stop: asyncio.Event) -> None:
+    async def _sleep(self, pause_ms: float, stop: asyncio.Event) -> None:
         sleeping = asyncio.ensure_future(self._clock.sleep_ms(pause_ms))
         stopping = asyncio.ensure_future(stop.wait())
         await asyncio.wait((sleeping, stopping), return_when=asyncio.FIRST_COMPLETED)
