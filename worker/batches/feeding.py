@@ -35,6 +35,7 @@ from worker.steps import reached
 
 _log = logging.getLogger(__name__)
 _TURN_MS = 200
+_UNUSED_MS = 2 * _TURN_MS
 _SHORT_TURN_MS = 10
 """Where more may be fed at once."""
 _IDLE_TURN_MS = 500
@@ -213,7 +214,7 @@ class Feeder:
 def _earliest(held: HeldBatch) -> float:
     """The rate that was not used before this is lost: a slow batch may not catch up in one burst."""
     per_second = held.options.per_second
-    return held.now_ms - max(_TURN_MS, 1000 / per_second) if per_second else held.now_ms
+    return held.now_ms - max(_UNUSED_MS, 1000 / per_second) if per_second else held.now_ms
 
 
 def _allowance(held: HeldBatch) -> int:
