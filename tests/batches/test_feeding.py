@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,16 +15,18 @@ from redis.asyncio import Redis
 from tests.ledger.support import callback_record_of, claimed, now_ms, opened, record_of, until
 from worker.batches.feeding import Feeder
 from worker.batches.operations import Operation
+from worker.batches.row_jobs import RowJobs
 from worker.clock import SystemClock
 from worker.domain.batch import BatchState, row_job_id
 from worker.domain.job import JobState, Lane
 from worker.errors import BatchConflictError, BatchNotFoundError
 from worker.ledger.batch_rows import batch_keys
+from worker.ledger.callback_secrets import CallbackSecrets
 from worker.ledger.keys import job_keys
 from worker.ledger.records import AttemptKnowledge, Settlement
 from worker.local.redis_server import EmbeddedRedis
 
-from .feed_bench import BOUND, DOUBT, FAILED, NO_NUMBER, Crash, FeedBench, bind_rows, row
+from .feed_bench import ACCEPTANCE, BOUND, DOUBT, FAILED, NO_NUMBER, Crash, FeedBench, bind_rows, row
 
 URL = "https://shop.example/axn"
 
@@ -255,7 +258,7 @@ async def test_no_more_rows_than_its_rate(bench: FeedBench) -> None:
         turns += 1
     elapsed = (await now_ms(bench.redis)) - began
     assert turns > 3
-    assert 20 <= len(bench.told.ids) <= 20 + elapsed // 10
+    assert 30 <= len(bench.told.ids) <= 40 + elapsed // 10, "what was not used of 0.4 s, and what was since"
 
 
 async def test_a_row_that_cannot_be_begun_any_more_is_refused_and_counted_once(bench: FeedBench) -> None:
@@ -275,6 +278,18 @@ async def test_a_row_that_cannot_be_begun_any_more_is_refused_and_counted_once(b
     assert (too_near.state, too_near.job_id, too_near.tries) == ("refused", "", 0)
     assert "must be more than" in too_near.message
     assert unknown.message.startswith("out_order_id: ")
+
+
+async def test_a_row_that_breaks_us_does_not_hold_up_the_others(bench: FeedBench) -> None:
+    def breaks(row: Any, bind_job_id: str) -> Any:
+        raise ZeroDivisionError
+
+    rebind = row(2, {"bind_job_id": "0" * 26}, Operation.REBIND)
+    bench.rows = RowJobs(ACCEPTANCE, bench.ledger, CallbackSecrets(bench.redis), None, breaks)
+    batch_id = await bench.started([rebind, *bind_rows(1)])
+    assert await bench.turn(batch_id)
+    assert len(bench.told.ids) == 1
+    assert (await bench.read(batch_id)).by_code == {"row.broken": 1}
 
 
 def _fields(one: Any) -> dict[str, Any]:
@@ -378,16 +393,16 @@ async def test_rows_whose_jobs_redis_has_lost_fail_in_the_end(bench: FeedBench, 
 
 
 async def test_two_batches_share_their_workers_evenly(bench: FeedBench) -> None:
-    ids = [await bench.started(bind_rows(40), name, window=6) for name in ("one", "two")]
-    sessions = [bench.session(batch_id) for batch_id in ids]
-    for _ in range(12):
-        for session in sessions:
+    ids = [await bench.started(bind_rows(100), name, window=6) for name in ("one", "two")]
+    sessions, order = [bench.session(batch_id) for batch_id in ids], random.Random(1)
+    for _ in range(30):
+        for session in order.sample(sessions, 2):  # their turns are jittered
             await session.turn()
         for job_id in [bench.told.ids.pop(0) for _ in range(5)]:  # the queue is first in, first out
             await bench.end(job_id)
-        one, two = [(await bench.read(batch_id)).ended for batch_id in ids]
-        assert abs(one - two) <= 6 + 5, "a window and what is worked on at a time"
-    assert one + two == 60
+    one, two = [(await bench.read(batch_id)).ended for batch_id in ids]
+    assert one + two == 150
+    assert abs(one - two) <= 15
 
 
 async def test_a_row_of_a_removed_batch_that_asks_for_something_else_now_is_refused(bench: FeedBench) -> None:

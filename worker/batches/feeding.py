@@ -7,8 +7,9 @@ the ledger answers with "filed before". The timetable looks when a lease ends, s
 
 import asyncio
 import logging
+import random
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from redis.exceptions import RedisError
@@ -34,6 +35,7 @@ from worker.steps import reached
 
 _log = logging.getLogger(__name__)
 _TURN_MS = 200
+_UNUSED_MS = 2 * _TURN_MS
 _SHORT_TURN_MS = 10
 """Where more may be fed at once."""
 _IDLE_TURN_MS = 500
@@ -48,7 +50,17 @@ _CONFLICT = "row.conflict"
 class Session:
     """One feeder of one batch."""
 
-    def __init__(self, batch_id: str, ledger: FeedLedger, rows: RowJobs, announcer: Announcer, clock: Clock) -> None:
+    def __init__(
+        self,
+        batch_id: str,
+        ledger: FeedLedger,
+        rows: RowJobs,
+        announcer: Announcer,
+        clock: Clock,
+        *,
+        random_share: Callable[[], float] = random.random,
+    ) -> None:
+        self._random_share = random_share
         self._batch_id = batch_id
         self._ledger = ledger
         self._rows = rows
@@ -69,10 +81,11 @@ class Session:
                 pause_ms = _REDIS_AWAY_MS
             if pause_ms is None:
                 return
-            await self._sleep(pause_ms, stop)
+            # Whoever always comes first in a full queue takes more of it: the turns of several batches must not lock.
+            await self._sleep(pause_ms * (0.5 + self._random_share()), stop)
         await self._ledger.let_go(self._batch_id, self._token)
 
-    async def _sleep(self, pause_ms: int, stop: asyncio.Event) -> None:
+    async def _sleep(self, pause_ms: float, stop: asyncio.Event) -> None:
         sleeping = asyncio.ensure_future(self._clock.sleep_ms(pause_ms))
         stopping = asyncio.ensure_future(stop.wait())
         await asyncio.wait((sleeping, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -201,7 +214,7 @@ class Feeder:
 def _earliest(held: HeldBatch) -> float:
     """The rate that was not used before this is lost: a slow batch may not catch up in one burst."""
     per_second = held.options.per_second
-    return held.now_ms - max(_TURN_MS, 1000 / per_second) if per_second else held.now_ms
+    return held.now_ms - max(_UNUSED_MS, 1000 / per_second) if per_second else held.now_ms
 
 
 def _allowance(held: HeldBatch) -> int:

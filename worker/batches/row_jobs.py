@@ -1,6 +1,7 @@
 """A row's turn has come: it is judged again, by this moment's time and ledger, and becomes a job or is refused."""
 
 import dataclasses
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,6 +20,8 @@ from worker.ledger.batch_feed import RefusedRow
 from worker.ledger.batch_rows import RowPlace
 from worker.ledger.records import NewJob
 
+_log = logging.getLogger(__name__)
+_BROKEN = "row.broken"
 _INVALID = "request.invalid"
 _TOO_NEAR = "expiration.too_near"
 _UNKNOWN_ORDER = "order.unknown"
@@ -120,8 +123,8 @@ class RowJobs:
         for placed, request in requests:
             try:
                 job = self._acceptance.job_of(request, found=found, unknown_secrets=unknown)
-            except InvalidRequestError as invalid:
-                refused.append(placed.refused(_code_of(invalid), str(invalid)))
+            except Exception as failure:  # noqa: BLE001 - one row must not hold up all that come after it
+                refused.append(_refusal(placed, failure))
                 continue
             jobs.append(
                 dataclasses.replace(
@@ -147,8 +150,8 @@ class RowJobs:
                 continue
             try:
                 requests.append((placed, self._request(row, bind_job_id)))
-            except InvalidRequestError as invalid:
-                refused.append(placed.refused(_code_of(invalid), str(invalid)))
+            except Exception as failure:  # noqa: BLE001 - as above
+                refused.append(_refusal(placed, failure))
         return requests, refused
 
     def _request(self, row: Row, bind_job_id: str) -> AnyRequest:
@@ -179,6 +182,9 @@ def _unclear(bindings: int) -> tuple[str, str]:
     return _UNKNOWN_ORDER, "out_order_id: no active binding of this order is on record; name it by subs_id"
 
 
-def _code_of(invalid: InvalidRequestError) -> str:
-    is_time = [fault.field for fault in invalid.faults] == ["expiration"]
-    return _TOO_NEAR if is_time else _INVALID
+def _refusal(placed: PlacedRow, failure: Exception) -> RefusedRow:
+    if not isinstance(failure, InvalidRequestError):
+        _log.error("batch %s: a row breaks us (%s)", placed.place.batch_id, type(failure).__name__)
+        return placed.refused(_BROKEN, f"an error of ours ({type(failure).__name__})")
+    is_time = [fault.field for fault in failure.faults] == ["expiration"]
+    return placed.refused(_TOO_NEAR if is_time else _INVALID, str(failure))
