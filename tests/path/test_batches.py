@@ -15,7 +15,7 @@ import pytest
 from tasks import BatchState, ReportLine, batch_report, batch_report_async, read_batch, start_batch, start_batch_async
 from tests.local.processes import wait_until
 from tests.path.conftest import Running
-from tests.path.test_whole_way import bindings_of, get
+from tests.path.test_whole_way import bindings_of, get, post
 from worker.batch_producers import remove_batch
 from worker.cli.main import app
 
@@ -88,6 +88,41 @@ def test_an_operator_s_file_is_followed_to_its_end_and_reported(
     assert axn("batch", "start", str(unbound), "--op", "unbind", "--follow", "--json") == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["by_state"] == {"unbound": 3}
     assert [binding["live"] for row in first for binding in bindings_of(running, row["out_order_id"])] == [False] * 3
+
+
+def test_rows_that_fail_are_told_by_code_and_done_anew(
+    running: Running, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fault = {"kind": "business", "code": "isv.INVALID_PARAMETERS", "count": 2, "action": "BindAxn"}
+    post(running.system.sandbox_url + "/_sandbox/faults", fault)
+    start_batch(rows(name, 5), name=name, op="bind")
+    wait_until(finished(name), WAIT_S)
+    assert axn("batch", "show", name) == 1
+    told = capsys.readouterr().out
+    assert "by outcome: bound 3, failed 2" in told
+    assert "not done, by code: isv.INVALID_PARAMETERS 2" in told
+    failed = [line for line in batch_report(name) if line.outcome == "failed"]
+    assert {(line.code, line.tries, line.phone_no_x) for line in failed} == {("isv.INVALID_PARAMETERS", 1, "")}
+    assert axn("batch", "retry", name, "--failed", "--code", "isv.OTHER") == 0
+    assert axn("batch", "retry", name, "--failed") == 0
+    assert capsys.readouterr().out == f"{name}: 0 rows are done anew\n{name}: 2 rows are done anew\n"
+    wait_until(finished(name), WAIT_S)
+    assert axn("batch", "show", name) == 0
+    assert [len(bindings_of(running, line.out_order_id)) for line in batch_report(name)] == [1] * 5
+
+
+def test_an_empty_pool_pauses_the_batch_and_says_so(
+    running: Running, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fault = {"kind": "business", "code": "isv.NO_AVAILABLE_NUMBER", "count": 3, "action": "BindAxn"}
+    post(running.system.sandbox_url + "/_sandbox/faults", fault)
+    start_batch(rows(name, 100), name=name, op="bind", window=20)
+    wait_until(lambda: read_batch(name).state is BatchState.PAUSED, WAIT_S)
+    assert axn("batch", "show", name) == 3
+    assert "paused: isv.NO_AVAILABLE_NUMBER: the pool has no free number" in capsys.readouterr().out
+    assert axn("batch", "resume", name) == 0
+    wait_until(lambda: read_batch(name).ended > 30, WAIT_S)
+    assert axn("batch", "cancel", name) == 0
 
 
 def axn(*words: str) -> object:
