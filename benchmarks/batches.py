@@ -28,6 +28,7 @@ from redis.asyncio import Redis
 
 from benchmarks.batch_input import HEADER, _binds
 from worker.attempt.attempt import ACTIONS, AttemptRules, Attempts
+from worker.attempt.binding_effects import BindingEffects
 from worker.attempt.decisions import RetryRules
 from worker.attempt.found_bindings import FoundBindingsDesk
 from worker.attempt.leases import Leases
@@ -45,9 +46,11 @@ from worker.domain.bind_request import BindRequest
 from worker.domain.job import DoubtProbe, Lane
 from worker.domain.outcome import Outcome, Verdict
 from worker.intake.acceptance import Acceptance, AcceptanceRules
+from worker.intake.naming import NamedBindings
 from worker.ledger.batch_records import CHUNK_ROWS
 from worker.ledger.batch_rows import counts_key, outcomes_key
 from worker.ledger.binding_queue import BindingQueue
+from worker.ledger.bindings import BindingLedger
 from worker.ledger.callback_records import CallbackClaim
 from worker.ledger.callback_secrets import CallbackSecrets
 from worker.ledger.keys import ALL_PARTITIONS
@@ -112,6 +115,7 @@ def attempts_on(redis: Redis, ledger: Ledger, per_second: float) -> Attempts:
         ledger=ledger,
         provider=PacedProvider(NoDelay(), paces, 2_000, clock),
         bindings=BindingQueue(redis, ttl_ms=60_000),
+        effects=BindingEffects(bindings_on(redis)),
         courier=NoCourier(),
         found_bindings=FoundBindingsDesk(ledger, clock, LEASE_MS),
         rules=AttemptRules(LEASE_MS, 10_000, 7_000, timedelta(seconds=60), retry),
@@ -123,8 +127,13 @@ def attempts_on(redis: Redis, ledger: Ledger, per_second: float) -> Attempts:
     )
 
 
+def bindings_on(redis: Redis) -> BindingLedger:
+    """What is known of the bindings: by orders, where rows name those."""
+    return BindingLedger(redis, keep_ms=SECOND_MS, result_ttl_ms=SECOND_MS)
+
+
 def ledger_on(redis: Redis, ttl_s: int) -> Ledger:
-    """Finished jobs' records go after so long, or a million of them would take 600 MB."""
+    """Records of jobs that bound stay, as their bindings'; others go after so long."""
     return Ledger(redis, result_ttl_ms=ttl_s * SECOND_MS, first_look_ms=10_000)
 
 
@@ -151,9 +160,15 @@ def work_on_batch(url: str, per_second: float, ttl_s: int) -> None:
         ledger = ledger_on(redis, ttl_s)
         attempts = attempts_on(redis, ledger, per_second)
         feeder = build_feeder(
-            redis, ledger, ACCEPTANCE, secrets=CallbackSecrets(redis), announcer=AtOnce(attempts),  # type: ignore[arg-type]
-            clock=SystemClock(), give_up_ms=60_000,
-        )  # fmt: skip
+            redis,
+            ledger,
+            ACCEPTANCE,
+            bindings=NamedBindings(ledger, bindings_on(redis)),
+            secrets=CallbackSecrets(redis),
+            announcer=AtOnce(attempts),  # type: ignore[arg-type]
+            clock=SystemClock(),
+            give_up_ms=60_000,
+        )
         feeder.feed([f"%{ID}"])
         await attempts.leases.run()
 

@@ -15,18 +15,16 @@ from redis.asyncio import Redis
 from tests.ledger.support import callback_record_of, claimed, now_ms, opened, record_of, until
 from worker.batches.feeding import Feeder
 from worker.batches.operations import Operation
-from worker.batches.row_jobs import RowJobs
 from worker.clock import SystemClock
-from worker.domain.batch import BatchState, row_job_id
+from worker.domain.batch import BatchState, batch_id_for_name, row_job_id
 from worker.domain.job import JobState, Lane
 from worker.errors import BatchConflictError, BatchNotFoundError
 from worker.ledger.batch_rows import batch_keys
-from worker.ledger.callback_secrets import CallbackSecrets
 from worker.ledger.keys import job_keys
 from worker.ledger.records import AttemptKnowledge, Settlement
 from worker.local.redis_server import EmbeddedRedis
 
-from .feed_bench import ACCEPTANCE, BOUND, DOUBT, FAILED, NO_NUMBER, Crash, FeedBench, bind_rows, row
+from .feed_bench import BOUND, DOUBT, FAILED, NO_NUMBER, Crash, FeedBench, bind_rows, row
 
 URL = "https://shop.example/axn"
 
@@ -273,19 +271,38 @@ async def test_a_row_that_cannot_be_begun_any_more_is_refused_and_counted_once(b
     assert await bench.turn(batch_id)
     batch = await bench.read(batch_id)
     assert (batch.begun, batch.alive) == (3, 1)
-    assert batch.by_code == {"expiration.too_near": 1, "order.unknown": 1}
+    assert batch.by_code == {"expiration.too_near": 1, "order.unclear": 1}
     _, too_near, unknown = await bench.report(batch_id)
     assert (too_near.state, too_near.job_id, too_near.tries) == ("refused", "", 0)
     assert "must be more than" in too_near.message
     assert unknown.message.startswith("out_order_id: ")
 
 
+async def test_a_row_whose_job_is_there_is_not_refused_when_it_is_fed_again(bench: FeedBench) -> None:
+    """Its binding has ended meanwhile, by this very job perhaps."""
+    await bench.started(bind_rows(1), "binds")
+    await bench.turn(batch_id_for_name("binds"))
+    await bench.end_all()
+    unbinds = [row(2, {"out_order_id": "order-2"}, Operation.UNBIND)]
+    batch_id = await bench.started(unbinds)
+    bench.feed.dies = True
+    with pytest.raises(Crash):
+        await bench.turn(batch_id)
+    (job_id,) = bench.told.ids
+    assert json.loads((await record_of(bench.redis, job_id))["request"])["SubsId"] == "1000000768798832"
+    bench.feed.dies = False
+    await bench.client.delete(*await bench.client.keys("*binding_index"))
+    assert await bench.turn(batch_id)
+    batch = await bench.read(batch_id)
+    assert (batch.alive, batch.begun, batch.by_state) == (1, 1, {})
+
+
 async def test_a_row_that_breaks_us_does_not_hold_up_the_others(bench: FeedBench) -> None:
-    def breaks(row: Any, bind_job_id: str) -> Any:
+    def breaks(row: Any) -> Any:
         raise ZeroDivisionError
 
     rebind = row(2, {"bind_job_id": "0" * 26}, Operation.REBIND)
-    bench.rows = RowJobs(ACCEPTANCE, bench.ledger, CallbackSecrets(bench.redis), None, breaks)
+    bench.rows = bench.rows_by(rebinds=breaks)
     batch_id = await bench.started([rebind, *bind_rows(1)])
     assert await bench.turn(batch_id)
     assert len(bench.told.ids) == 1
@@ -434,4 +451,4 @@ async def test_a_job_of_no_batch_passes_no_key_of_one(bench: FeedBench, monkeypa
 
     monkeypatch.setattr(bench.ledger, "_settle", counted)
     assert await bench.ledger.settle(claim, BOUND)
-    assert keys == [6]
+    assert keys == [8]

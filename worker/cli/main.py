@@ -8,6 +8,7 @@ from worker import __version__
 from worker.cli import (
     batch,
     bind,
+    bindings,
     callback_receivers,
     callback_replay,
     callback_secrets,
@@ -41,6 +42,7 @@ for command in (up.up, demo.demo, sandbox.sandbox, receiver.receiver, worker.wor
 for change in (update.update, unbind.unbind):
     app.command()(change)
 app.add_typer(batch.app, name="batch")
+app.add_typer(bindings.app, name="bindings")
 app.add_typer(job.app, name="job")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(pace.app, name="pace")
