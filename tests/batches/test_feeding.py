@@ -19,6 +19,7 @@ from worker.clock import SystemClock
 from worker.domain.batch import BatchState, batch_id_for_name, row_job_id
 from worker.domain.job import JobState, Lane
 from worker.errors import BatchConflictError, BatchNotFoundError
+from worker.ledger.batch_feed import Cursor
 from worker.ledger.batch_rows import batch_keys
 from worker.ledger.keys import job_keys
 from worker.ledger.records import AttemptKnowledge, Settlement
@@ -95,6 +96,27 @@ async def test_of_two_feeders_one_feeds_and_who_lost_its_lease_moves_nothing(ben
     await asyncio.gather(other.turn(), slow.turn(), bench.session(batch_id).turn())
     batch = await bench.read(batch_id)
     assert (batch.begun, batch.alive) == (4, 2)
+
+
+async def test_what_a_feeder_knows_from_before_moves_and_pauses_nothing(bench: FeedBench) -> None:
+    batch_id = await bench.started(bind_rows(4))
+    before = await bench.feed.hold(batch_id, "slow")
+    assert before is not None
+    await bench.lapse(batch_id)
+    after = await bench.feed.hold(batch_id, "other")
+    assert not await bench.feed.move(before, Cursor(1, 0), paced_until=0)
+    assert not await bench.feed.finish(before, None)
+    await bench.feed.let_go(batch_id, before.token)
+    assert after is not None
+    again = await bench.feed.hold(batch_id, "other")
+    assert again is not None
+    assert (again.cursor, again.paced_until) == (Cursor(0, 0), 0)
+    await bench.batches.pause(batch_id, "ada")
+    noted_at = await now_ms(bench.redis)
+    await until(lambda: _later(bench))
+    await bench.batches.resume(batch_id, "ada")
+    assert not await bench.feed.pause(after, "old trouble", noted_at)
+    assert (await bench.read(batch_id)).state is BatchState.RUNNING
 
 
 async def test_a_feeder_s_lease_is_looked_at_when_it_ends(bench: FeedBench) -> None:
