@@ -26,7 +26,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from benchmarks.batch_input import HEADER, _binds
+from benchmarks.batch_input import _binds, _moves
 from worker.attempt.attempt import ACTIONS, AttemptRules, Attempts
 from worker.attempt.binding_effects import BindingEffects
 from worker.attempt.decisions import RetryRules
@@ -228,15 +228,15 @@ async def used_bytes(redis: Redis) -> int:
     return int((await redis.info("memory"))["used_memory"])
 
 
-async def upload(redis: Redis, rows: int, options: BatchOptions) -> float:
+async def upload(redis: Redis, kind: str, rows: int, options: BatchOptions) -> float:
     """Put the rows. Returns bytes per waiting row."""
-    batches, rules = build_batches(redis), RowRules(ACCEPTANCE, Operation.BIND)
+    batches, rules = build_batches(redis), RowRules(ACCEPTANCE, None if kind == "moves" else Operation.BIND)
     before = await used_bytes(redis)
     await batches.create(ID, "benchmark", options, "benchmark")
-    given = _binds(rows)
-    next(given)
+    given = _moves(rows) if kind == "moves" else _binds(rows)
+    names = next(given)
     texts = (
-        RowCodec.text_of(rules.row_of(RawRow(line, dict(zip(HEADER, cells, strict=True)), ())))
+        RowCodec.text_of(rules.row_of(RawRow(line, dict(zip(names, cells, strict=True)), ())))
         for line, cells in enumerate(given, 2)
     )
     for number in itertools.count():
@@ -274,8 +274,8 @@ async def watch(redis: Redis, pid: int, rows: int) -> tuple[float, dict[float, f
         if sys.stderr.isatty():
             print(f"\r{batch.ended:,} of {rows:,}", end="", file=sys.stderr, flush=True)  # noqa: T201
         await asyncio.sleep(LOOK_S)
-    if batch.by_state != {"bound": rows}:
-        raise SystemExit(f"not all rows were bound: {batch}")
+    if batch.by_state not in ({"bound": rows}, {"updated": rows}):
+        raise SystemExit(f"not all rows were done: {batch}")
     return time.perf_counter() - began_s, at
 
 
@@ -312,7 +312,7 @@ async def measure(asked: argparse.Namespace, url: str) -> dict[str, Any]:
     if asked.checkout:
         figures["checkout_alone_ms"] = checkout_ms(told)
     began_s = time.perf_counter()
-    waiting = await upload(redis, asked.rows, BatchOptions(window=asked.window))
+    waiting = await upload(redis, asked.kind, asked.rows, BatchOptions(window=asked.window))
     figures["upload_s"] = round(time.perf_counter() - began_s, 1)
     await build_batches(redis).seal(ID, asked.rows)
     worker = multiprocessing.get_context("spawn").Process(
@@ -342,6 +342,12 @@ def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument(
+        "--kind",
+        choices=("binds", "moves"),
+        default="binds",
+        help="what the rows ask for; records of binds stay in Redis, a million of them takes a gigabyte",
+    )
     parser.add_argument("--window", type=int, default=BatchOptions().window)
     parser.add_argument("--per-second", type=float, default=100_000, help="the pace's rate, all lanes together")
     parser.add_argument("--checkout", type=float, default=0, help="jobs per second of the checkout lane beside it")
