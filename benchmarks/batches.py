@@ -26,8 +26,9 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from benchmarks.batch_input import HEADER, _binds
+from benchmarks.batch_input import _binds, _moves
 from worker.attempt.attempt import ACTIONS, AttemptRules, Attempts
+from worker.attempt.binding_effects import BindingEffects
 from worker.attempt.decisions import RetryRules
 from worker.attempt.found_bindings import FoundBindingsDesk
 from worker.attempt.leases import Leases
@@ -45,9 +46,11 @@ from worker.domain.bind_request import BindRequest
 from worker.domain.job import DoubtProbe, Lane
 from worker.domain.outcome import Outcome, Verdict
 from worker.intake.acceptance import Acceptance, AcceptanceRules
+from worker.intake.naming import NamedBindings
 from worker.ledger.batch_records import CHUNK_ROWS
 from worker.ledger.batch_rows import counts_key, outcomes_key
 from worker.ledger.binding_queue import BindingQueue
+from worker.ledger.bindings import BindingLedger
 from worker.ledger.callback_records import CallbackClaim
 from worker.ledger.callback_secrets import CallbackSecrets
 from worker.ledger.keys import ALL_PARTITIONS
@@ -112,6 +115,7 @@ def attempts_on(redis: Redis, ledger: Ledger, per_second: float) -> Attempts:
         ledger=ledger,
         provider=PacedProvider(NoDelay(), paces, 2_000, clock),
         bindings=BindingQueue(redis, ttl_ms=60_000),
+        effects=BindingEffects(bindings_on(redis)),
         courier=NoCourier(),
         found_bindings=FoundBindingsDesk(ledger, clock, LEASE_MS),
         rules=AttemptRules(LEASE_MS, 10_000, 7_000, timedelta(seconds=60), retry),
@@ -123,8 +127,13 @@ def attempts_on(redis: Redis, ledger: Ledger, per_second: float) -> Attempts:
     )
 
 
+def bindings_on(redis: Redis) -> BindingLedger:
+    """What is known of the bindings: by orders, where rows name those."""
+    return BindingLedger(redis, keep_ms=SECOND_MS, result_ttl_ms=SECOND_MS)
+
+
 def ledger_on(redis: Redis, ttl_s: int) -> Ledger:
-    """Finished jobs' records go after so long, or a million of them would take 600 MB."""
+    """Records of jobs that bound stay, as their bindings'; others go after so long."""
     return Ledger(redis, result_ttl_ms=ttl_s * SECOND_MS, first_look_ms=10_000)
 
 
@@ -151,9 +160,15 @@ def work_on_batch(url: str, per_second: float, ttl_s: int) -> None:
         ledger = ledger_on(redis, ttl_s)
         attempts = attempts_on(redis, ledger, per_second)
         feeder = build_feeder(
-            redis, ledger, ACCEPTANCE, secrets=CallbackSecrets(redis), announcer=AtOnce(attempts),  # type: ignore[arg-type]
-            clock=SystemClock(), give_up_ms=60_000,
-        )  # fmt: skip
+            redis,
+            ledger,
+            ACCEPTANCE,
+            bindings=NamedBindings(ledger, bindings_on(redis)),
+            secrets=CallbackSecrets(redis),
+            announcer=AtOnce(attempts),  # type: ignore[arg-type]
+            clock=SystemClock(),
+            give_up_ms=60_000,
+        )
         feeder.feed([f"%{ID}"])
         await attempts.leases.run()
 
@@ -213,15 +228,15 @@ async def used_bytes(redis: Redis) -> int:
     return int((await redis.info("memory"))["used_memory"])
 
 
-async def upload(redis: Redis, rows: int, options: BatchOptions) -> float:
+async def upload(redis: Redis, kind: str, rows: int, options: BatchOptions) -> float:
     """Put the rows. Returns bytes per waiting row."""
-    batches, rules = build_batches(redis), RowRules(ACCEPTANCE, Operation.BIND)
+    batches, rules = build_batches(redis), RowRules(ACCEPTANCE, None if kind == "moves" else Operation.BIND)
     before = await used_bytes(redis)
     await batches.create(ID, "benchmark", options, "benchmark")
-    given = _binds(rows)
-    next(given)
+    given = _moves(rows) if kind == "moves" else _binds(rows)
+    names = next(given)
     texts = (
-        RowCodec.text_of(rules.row_of(RawRow(line, dict(zip(HEADER, cells, strict=True)), ())))
+        RowCodec.text_of(rules.row_of(RawRow(line, dict(zip(names, cells, strict=True)), ())))
         for line, cells in enumerate(given, 2)
     )
     for number in itertools.count():
@@ -259,8 +274,8 @@ async def watch(redis: Redis, pid: int, rows: int) -> tuple[float, dict[float, f
         if sys.stderr.isatty():
             print(f"\r{batch.ended:,} of {rows:,}", end="", file=sys.stderr, flush=True)  # noqa: T201
         await asyncio.sleep(LOOK_S)
-    if batch.by_state != {"bound": rows}:
-        raise SystemExit(f"not all rows were bound: {batch}")
+    if batch.by_state not in ({"bound": rows}, {"updated": rows}):
+        raise SystemExit(f"not all rows were done: {batch}")
     return time.perf_counter() - began_s, at
 
 
@@ -297,7 +312,7 @@ async def measure(asked: argparse.Namespace, url: str) -> dict[str, Any]:
     if asked.checkout:
         figures["checkout_alone_ms"] = checkout_ms(told)
     began_s = time.perf_counter()
-    waiting = await upload(redis, asked.rows, BatchOptions(window=asked.window))
+    waiting = await upload(redis, asked.kind, asked.rows, BatchOptions(window=asked.window))
     figures["upload_s"] = round(time.perf_counter() - began_s, 1)
     await build_batches(redis).seal(ID, asked.rows)
     worker = multiprocessing.get_context("spawn").Process(
@@ -327,6 +342,12 @@ def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument(
+        "--kind",
+        choices=("binds", "moves"),
+        default="binds",
+        help="what the rows ask for; records of binds stay in Redis, a million of them takes a gigabyte",
+    )
     parser.add_argument("--window", type=int, default=BatchOptions().window)
     parser.add_argument("--per-second", type=float, default=100_000, help="the pace's rate, all lanes together")
     parser.add_argument("--checkout", type=float, default=0, help="jobs per second of the checkout lane beside it")

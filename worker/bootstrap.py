@@ -9,6 +9,7 @@ from celery import Celery
 from redis.asyncio import Redis
 
 from worker.attempt.attempt import AttemptRules, Attempts
+from worker.attempt.binding_effects import BindingEffects
 from worker.attempt.decisions import RetryRules
 from worker.attempt.found_bindings import FoundBindingsDesk
 from worker.attempt.leases import Leases
@@ -33,8 +34,10 @@ from worker.errors import SettingsError
 from worker.http import HttpClient
 from worker.intake.acceptance import Acceptance, AcceptanceRules
 from worker.intake.intake import Intake
+from worker.ledger.assembly import build_durable_opening
 from worker.ledger.audit import Audit
 from worker.ledger.binding_queue import BindingQueue
+from worker.ledger.bindings import BindingLedger
 from worker.ledger.callback_secrets import CallbackSecrets
 from worker.ledger.durable import DurableOpening
 from worker.ledger.endings import Endings
@@ -50,14 +53,13 @@ from worker.provider.requests import Credentials
 from worker.publisher import Announcer, Publisher
 from worker.redis_scripts import connect
 from worker.settings import Settings
-from worker.ticker import Ticker
+from worker.ticker import Chore, Ticker
 
 _LARGEST_ANSWER_BYTES = 1 << 20
 _DUE_PER_PARTITION = 500
 """A script that takes so many keeps Redis busy for about 4 ms (benchmarks/timetable.py)."""
 _LEASE_SLACK_MS = 2_000
-_WAITING_CONNECTIONS = 256
-"""Each holds one `submit` that waits for a disk, up to a second with `appendfsync everysec`."""
+_SWEEP_EVERY_MS = 60_000
 
 
 @dataclass
@@ -77,6 +79,7 @@ class ProducerServices:
     durable: DurableOpening
     pace_desk: PaceDesk
     rotations: Rotations
+    bindings: BindingLedger
 
     async def aclose(self) -> None:
         """Close connections."""
@@ -147,9 +150,12 @@ def build_producer(settings: Settings, app: Celery, clock: Clock | None = None) 
     )
     executor = ThreadPoolExecutor(1, thread_name_prefix="axn-publish")
     announcer = Announcer(Publisher(app), executor, clock=clock)
-    durable = _durable_opening(settings, ledger)
+    durable = build_durable_opening(settings, ledger)
     secrets = CallbackSecrets(redis)
-    intake = Intake(build_acceptance(settings, clock), ledger, durable, announcer, secrets)
+    bindings = BindingLedger(
+        redis, keep_ms=duration_ms(settings.binding_keep), result_ttl_ms=duration_ms(settings.result_ttl)
+    )
+    intake = Intake(build_acceptance(settings, clock), ledger, durable, announcer, secrets, bindings=bindings)
     full_a = settings.callback_full_phone_no_a
     found_bindings = FoundBindingsDesk(ledger, clock, settings.lease_ms, full_a)
     return ProducerServices(
@@ -157,22 +163,8 @@ def build_producer(settings: Settings, app: Celery, clock: Clock | None = None) 
         Resolutions(ledger, found_bindings, Audit(redis), clock, settings.lease_ms, full_a), durable,
         PaceDesk(redis, account=account_of(settings.access_key_id), endpoint=urlsplit(settings.endpoint).netloc,
                  per_second=settings.pace.per_second),
-        Rotations(secrets),
+        Rotations(secrets), bindings,
     )  # fmt: skip
-
-
-def _durable_opening(settings: Settings, ledger: Ledger) -> DurableOpening:
-    timeout_ms = duration_ms(settings.durability_timeout)
-    return DurableOpening(
-        connect(
-            settings.redis_url,
-            timeout_ms=duration_ms(settings.redis_timeout) + timeout_ms,
-            connections=_WAITING_CONNECTIONS,
-        ),
-        ledger,
-        replicas=settings.durability_replicas,
-        timeout_ms=timeout_ms,
-    )
 
 
 def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) -> WorkerServices:
@@ -194,6 +186,7 @@ def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) ->
             producer.clock,
         ),
         bindings=BindingQueue(producer.redis, ttl_ms=duration_ms(settings.result_ttl)),
+        effects=BindingEffects(producer.bindings),
         courier=delivery,
         found_bindings=producer.found_bindings,
         rules=_attempt_rules(settings),
@@ -204,8 +197,9 @@ def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) ->
         stop=Stop(),
     )
     feeder = build_feeder(
-        producer.redis, producer.ledger, producer.intake.acceptance, secrets=producer.rotations.secrets,
-        announcer=producer.announcer, clock=producer.clock, give_up_ms=duration_ms(settings.callback_give_up),
+        producer.redis, producer.ledger, producer.intake.acceptance, bindings=producer.intake.named_bindings,
+        secrets=producer.rotations.secrets, announcer=producer.announcer, clock=producer.clock,
+        give_up_ms=duration_ms(settings.callback_give_up),
     )  # fmt: skip
     ticker = _ticker(settings, producer, progress)
     return WorkerServices(producer, attempts, delivery, ticker, (provider_http, callback_http), feeder)
@@ -342,4 +336,5 @@ def _ticker(settings: Settings, producer: ProducerServices, progress: Progress) 
         tick_ms=duration_ms(settings.tick),
         heartbeat_file=settings.heartbeat_file,
         clock=producer.clock,
+        chores=[Chore("sweep of bindings", producer.bindings.sweep_some, _SWEEP_EVERY_MS)],
     )

@@ -30,6 +30,7 @@ from worker.errors import SettingsError, UnknownSecretError
 from worker.intake.intake import Submitted
 from worker.ledger import listing
 from worker.ledger.audit import AuditLine
+from worker.ledger.bindings import BindingLedger
 from worker.ledger.callback_secrets import StoredSecret
 from worker.ledger.callback_views import Callback
 from worker.ledger.index_walk import Tell
@@ -181,6 +182,11 @@ def callback_secrets() -> tuple[list[StoredSecret], tuple[SigningKey, ...]]:
 def list_jobs(wanted: listing.JobFilter, limit: int, tell: Tell) -> list[Job]:
     """Many jobs: see `worker.ledger.listing.list_jobs`."""
     return _run(listing.list_jobs(_producer.get().services.redis, wanted, limit, tell))
+
+
+def ask_bindings(work: Callable[[BindingLedger], Coroutine[Any, Any, T]]) -> T:
+    """Do something with the bindings on record. Raises LedgerUnavailableError."""
+    return _run(_asking(_producer.get().services, work(_producer.get().services.bindings)))
 
 
 def pace_state(actions: Sequence[str] = ()) -> AccountState:

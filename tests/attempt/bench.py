@@ -8,8 +8,9 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from tests.ledger.support import lapse, ledger_of, opened, record_of
+from tests.ledger.support import bindings_of, lapse, ledger_of, opened, record_of
 from worker.attempt.attempt import ACTIONS, AttemptRules, Attempts
+from worker.attempt.binding_effects import BindingEffects
 from worker.attempt.decisions import RetryRules
 from worker.attempt.leases import Leases
 from worker.attempt.paced_provider import PacedProvider
@@ -162,6 +163,7 @@ class Bench:
                 self.provider, {action: self._pace(action) for action in SENT}, self.patience_ms, self.clock
             ),
             bindings=BindingQueue(self.redis, ttl_ms=60_000),
+            effects=BindingEffects(bindings_of(self.redis)),
             courier=self.courier,
             found_bindings=self.found,
             rules=rules,

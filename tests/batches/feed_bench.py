@@ -8,13 +8,13 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from tests.ledger.support import ledger_of
+from tests.ledger.support import bindings_of, ledger_of
 from worker.batches.assembly import build_batches
 from worker.batches.feeding import Session
 from worker.batches.operations import Operation
 from worker.batches.raw_rows import RawRow
 from worker.batches.row_codec import RowCodec
-from worker.batches.row_jobs import RowJobs
+from worker.batches.row_jobs import RebindRequests, RowJobs
 from worker.batches.row_rules import RowRules
 from worker.batches.rows import Row
 from worker.callbacks.guard import ReceiverRules
@@ -22,6 +22,7 @@ from worker.clock import Clock, SystemClock
 from worker.domain.batch import Batch, BatchOptions, RowOutcome, batch_id_for_name
 from worker.domain.job import JobState, Lane
 from worker.intake.acceptance import Acceptance, AcceptanceRules
+from worker.intake.naming import NamedBindings
 from worker.ledger.batch_feed import Cursor, FeedLedger, HeldBatch
 from worker.ledger.batch_records import CHUNK_ROWS
 from worker.ledger.batch_rows import batch_keys
@@ -77,16 +78,6 @@ class FragileLedger(FeedLedger):
         return await super().move(held, cursor, paced_until=paced_until)
 
 
-class FakeOrders:
-    """Which jobs bound for an order."""
-
-    def __init__(self) -> None:
-        self.jobs: dict[str, list[str]] = {}
-
-    async def jobs_of_orders(self, out_order_ids: Sequence[str]) -> Mapping[str, Sequence[str]]:
-        return {order: self.jobs[order] for order in out_order_ids if order in self.jobs}
-
-
 class Told:
     """Keeps what is published."""
 
@@ -108,9 +99,14 @@ class FeedBench:
         self.ledger = ledger_of(redis)
         self.batches = build_batches(redis)
         self.feed = FragileLedger(redis, self.ledger, lease_ms=FEED_LEASE_MS, give_up_ms=60_000)
-        self.orders = FakeOrders()
-        self.rows = RowJobs(ACCEPTANCE, self.ledger, CallbackSecrets(redis), self.orders)
+        self.rows = self.rows_by()
         self.told = Told()
+
+    def rows_by(self, clock: Clock | None = None, rebinds: RebindRequests | None = None) -> RowJobs:
+        """Who makes jobs of rows."""
+        acceptance = Acceptance(ACCEPTANCE.rules, clock or SystemClock())
+        named = NamedBindings(self.ledger, bindings_of(self.redis))
+        return RowJobs(acceptance, named, CallbackSecrets(self.redis), rebinds)
 
     async def started(self, rows: Sequence[Row], name: str = "b", **options: Any) -> str:
         """A sealed batch of these rows."""

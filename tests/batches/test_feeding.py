@@ -15,18 +15,17 @@ from redis.asyncio import Redis
 from tests.ledger.support import callback_record_of, claimed, now_ms, opened, record_of, until
 from worker.batches.feeding import Feeder
 from worker.batches.operations import Operation
-from worker.batches.row_jobs import RowJobs
 from worker.clock import SystemClock
-from worker.domain.batch import BatchState, row_job_id
+from worker.domain.batch import BatchState, batch_id_for_name, row_job_id
 from worker.domain.job import JobState, Lane
 from worker.errors import BatchConflictError, BatchNotFoundError
+from worker.ledger.batch_feed import Cursor
 from worker.ledger.batch_rows import batch_keys
-from worker.ledger.callback_secrets import CallbackSecrets
 from worker.ledger.keys import job_keys
 from worker.ledger.records import AttemptKnowledge, Settlement
 from worker.local.redis_server import EmbeddedRedis
 
-from .feed_bench import ACCEPTANCE, BOUND, DOUBT, FAILED, NO_NUMBER, Crash, FeedBench, bind_rows, row
+from .feed_bench import BOUND, DOUBT, FAILED, NO_NUMBER, Crash, FeedBench, bind_rows, row
 
 URL = "https://shop.example/axn"
 
@@ -97,6 +96,27 @@ async def test_of_two_feeders_one_feeds_and_who_lost_its_lease_moves_nothing(ben
     await asyncio.gather(other.turn(), slow.turn(), bench.session(batch_id).turn())
     batch = await bench.read(batch_id)
     assert (batch.begun, batch.alive) == (4, 2)
+
+
+async def test_what_a_feeder_knows_from_before_moves_and_pauses_nothing(bench: FeedBench) -> None:
+    batch_id = await bench.started(bind_rows(4))
+    before = await bench.feed.hold(batch_id, "slow")
+    assert before is not None
+    await bench.lapse(batch_id)
+    after = await bench.feed.hold(batch_id, "other")
+    assert not await bench.feed.move(before, Cursor(1, 0), paced_until=0)
+    assert not await bench.feed.finish(before, None)
+    await bench.feed.let_go(batch_id, before.token)
+    assert after is not None
+    again = await bench.feed.hold(batch_id, "other")
+    assert again is not None
+    assert (again.cursor, again.paced_until) == (Cursor(0, 0), 0)
+    await bench.batches.pause(batch_id, "ada")
+    noted_at = await now_ms(bench.redis)
+    await until(lambda: _later(bench))
+    await bench.batches.resume(batch_id, "ada")
+    assert not await bench.feed.pause(after, "old trouble", noted_at)
+    assert (await bench.read(batch_id)).state is BatchState.RUNNING
 
 
 async def test_a_feeder_s_lease_is_looked_at_when_it_ends(bench: FeedBench) -> None:
@@ -273,19 +293,38 @@ async def test_a_row_that_cannot_be_begun_any_more_is_refused_and_counted_once(b
     assert await bench.turn(batch_id)
     batch = await bench.read(batch_id)
     assert (batch.begun, batch.alive) == (3, 1)
-    assert batch.by_code == {"expiration.too_near": 1, "order.unknown": 1}
+    assert batch.by_code == {"expiration.too_near": 1, "order.unclear": 1}
     _, too_near, unknown = await bench.report(batch_id)
     assert (too_near.state, too_near.job_id, too_near.tries) == ("refused", "", 0)
     assert "must be more than" in too_near.message
     assert unknown.message.startswith("out_order_id: ")
 
 
+async def test_a_row_whose_job_is_there_is_not_refused_when_it_is_fed_again(bench: FeedBench) -> None:
+    """Its binding has ended meanwhile, by this very job perhaps."""
+    await bench.started(bind_rows(1), "binds")
+    await bench.turn(batch_id_for_name("binds"))
+    await bench.end_all()
+    unbinds = [row(2, {"out_order_id": "order-2"}, Operation.UNBIND)]
+    batch_id = await bench.started(unbinds)
+    bench.feed.dies = True
+    with pytest.raises(Crash):
+        await bench.turn(batch_id)
+    (job_id,) = bench.told.ids
+    assert json.loads((await record_of(bench.redis, job_id))["request"])["SubsId"] == "1000000768798832"
+    bench.feed.dies = False
+    await bench.client.delete(*await bench.client.keys("*binding_index"))
+    assert await bench.turn(batch_id)
+    batch = await bench.read(batch_id)
+    assert (batch.alive, batch.begun, batch.by_state) == (1, 1, {})
+
+
 async def test_a_row_that_breaks_us_does_not_hold_up_the_others(bench: FeedBench) -> None:
-    def breaks(row: Any, bind_job_id: str) -> Any:
+    def breaks(row: Any) -> Any:
         raise ZeroDivisionError
 
     rebind = row(2, {"bind_job_id": "0" * 26}, Operation.REBIND)
-    bench.rows = RowJobs(ACCEPTANCE, bench.ledger, CallbackSecrets(bench.redis), None, breaks)
+    bench.rows = bench.rows_by(rebinds=breaks)
     batch_id = await bench.started([rebind, *bind_rows(1)])
     assert await bench.turn(batch_id)
     assert len(bench.told.ids) == 1
@@ -434,4 +473,4 @@ async def test_a_job_of_no_batch_passes_no_key_of_one(bench: FeedBench, monkeypa
 
     monkeypatch.setattr(bench.ledger, "_settle", counted)
     assert await bench.ledger.settle(claim, BOUND)
-    assert keys == [6]
+    assert keys == [8]

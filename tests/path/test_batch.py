@@ -40,8 +40,12 @@ async def done(redis: Redis, rows: Sequence[Row], options: BatchOptions) -> tupl
 async def play(url: str, callback_url: str) -> tuple[Batch, list[RowOutcome], list[RowOutcome]]:
     redis = connect(url, timeout_ms=2000)
     try:
+        orders = uuid4().hex
         expires = {"expiration": "2099-12-01 12:00:00"}
-        binds = [row(n, {"phone_no_a": f"1390000{n:04}", **expires}, Operation.BIND) for n in range(2, 8)]
+        binds = [
+            row(n, {"phone_no_a": f"1390000{n:04}", **expires, "out_order_id": f"{orders}-{n}"}, Operation.BIND)
+            for n in range(2, 8)
+        ]
         bound, outcomes = await done(redis, binds, BatchOptions(callback_url=callback_url))
         assert bound.by_state == {"bound": 6}
         by_job = [{"bind_job_id": outcome.job_id} for outcome in outcomes]
@@ -51,7 +55,7 @@ async def play(url: str, callback_url: str) -> tuple[Batch, list[RowOutcome], li
             row(3, {**by_job[1], "phone_no_b": "13900007777"}, Operation.MOVE_B),
             row(4, {**by_job[2], "expires_in": "48h"}, Operation.SET_EXPIRATION),
             row(5, {**by_job[3], "is_recording_enabled": "true"}, Operation.SET_RECORDING),
-            row(6, {**by_job[4], "out_id": "mine"}, Operation.SET_OUT_ID),
+            row(6, {"out_order_id": f"{orders}-6", "out_id": "mine"}, Operation.SET_OUT_ID),
             row(7, by_number, Operation.UNBIND),
             row(8, {"bind_job_id": "0" * 26}, Operation.UNBIND),
         ]

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 from worker.attempt.announcing import Courier, owed_callback, owes_callback
 from worker.attempt.binding_changes import decide_change
+from worker.attempt.binding_effects import BindingEffects
 from worker.attempt.decisions import RetryRules, Unclear, decide, on_doubt
 from worker.attempt.leases import Lease, Leases
 from worker.attempt.look_up import can_look_up, decide_look_up, look_up
@@ -105,6 +106,7 @@ class Attempts:
     ledger: Ledger
     provider: PacedProvider
     bindings: BindingOrder
+    effects: BindingEffects
     courier: Courier
     found_bindings: FoundBindings
     rules: AttemptRules
@@ -250,7 +252,8 @@ class Attempts:
         if not await self._is_first_in_line(claim):
             return unsent_wait(claim, _BINDING_BUSY_MS, "binding.busy")
         sent = await self._send(lease, attempt_nonce(claim.seed, claim.attempt))
-        return sent if isinstance(sent, Settlement) else decide_change(claim, sent, self.rules.retry)
+        end = sent if isinstance(sent, Settlement) else decide_change(claim, sent, self.rules.retry)
+        return await self.effects.of(claim, end)
 
     async def _is_first_in_line(self, claim: Claim) -> bool:
         subs_id = claim.parameters["SubsId"]

@@ -5,7 +5,7 @@ from redis.asyncio import Redis
 from worker.batches.desk import Ask, BatchStore
 from worker.batches.feeding import Feeder
 from worker.batches.row_codec import RowCodec
-from worker.batches.row_jobs import BindingsOfOrders, RebindRequests, RowJobs, SecretNames
+from worker.batches.row_jobs import NamedBindings, RebindRequests, RowJobs, SecretNames
 from worker.batches.rows import Row
 from worker.batches.starting import Starting
 from worker.clock import Clock
@@ -40,11 +40,11 @@ def build_feeder(
     ledger: Ledger,
     acceptance: Acceptance,
     *,
+    bindings: NamedBindings,
     secrets: SecretNames,
     announcer: Announcer,
     clock: Clock,
     give_up_ms: int,
-    orders: BindingsOfOrders | None = None,
     rebinds: RebindRequests | None = None,
     lease_ms: int = _LEASE_MS,
 ) -> Feeder:
@@ -52,15 +52,15 @@ def build_feeder(
 
     Args:
         redis: a client that decodes replies to text.
-        ledger: files the jobs, and knows what bind jobs have bound.
+        ledger: files the jobs.
         acceptance: judges every row when its turn comes.
+        bindings: that rows may name.
         secrets: that rows may name.
         announcer: tells the batch lane of the jobs.
         clock: of this process.
         give_up_ms: after which the callback of a batch's end is given up.
-        orders: as for `RowJobs`.
         rebinds: as for `RowJobs`.
         lease_ms: after which a feeder that is not heard of is replaced.
     """
     feed = FeedLedger(redis, ledger, lease_ms=lease_ms, give_up_ms=give_up_ms)
-    return Feeder(feed, RowJobs(acceptance, ledger, secrets, orders, rebinds), announcer, clock)
+    return Feeder(feed, RowJobs(acceptance, bindings, secrets, rebinds), announcer, clock)

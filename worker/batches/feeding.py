@@ -23,7 +23,7 @@ from worker.callbacks.receivers import receiver_of
 from worker.clock import Clock
 from worker.domain.batch_hours import next_opening
 from worker.domain.job import Lane
-from worker.errors import BatchNotFoundError
+from worker.errors import BatchNotFoundError, LedgerUnavailableError
 from worker.ledger.batch_feed import Cursor, FeedLedger, HeldBatch, RefusedRow
 from worker.ledger.batch_records import BatchCounts
 from worker.ledger.batch_rows import TROUBLES, RowPlace
@@ -76,7 +76,7 @@ class Session:
         while not stop.is_set():
             try:
                 pause_ms = await self.turn()
-            except (RedisError, OSError) as failure:
+            except (RedisError, OSError, LedgerUnavailableError) as failure:
                 _log.warning("batch %s: Redis is away (%s)", self._batch_id, type(failure).__name__)
                 pause_ms = _REDIS_AWAY_MS
             if pause_ms is None:

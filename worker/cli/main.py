@@ -12,6 +12,7 @@ from worker.cli import (
     batch_start,
     batch_watch,
     bind,
+    bindings,
     callback_receivers,
     callback_replay,
     callback_secrets,
@@ -57,6 +58,7 @@ for of_batches in (
 ):
     batch.app.command()(of_batches)
 batch.app.command("list")(batch_watch.list_)
+app.add_typer(bindings.app, name="bindings")
 app.add_typer(job.app, name="job")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(pace.app, name="pace")

@@ -25,8 +25,8 @@ from worker.provider.nonce import new_seed
 
 _INSTEAD_OF_POOL_KEY = {
     JobKind.BIND: ("no_type",),
-    JobKind.UPDATE: ("product_type", "bind_job_id"),
-    JobKind.UNBIND: ("product_type", "bind_job_id"),
+    JobKind.UPDATE: ("product_type", "bind_job_id", "out_order_id"),
+    JobKind.UNBIND: ("product_type", "bind_job_id", "out_order_id"),
 }
 
 _CALLBACK_WISHES = ("callback_deadline", "callback_order_key", "callback_secret_name")
@@ -86,7 +86,7 @@ class Acceptance:
         Args:
             request: whose form is already checked.
             key: an idempotency key for requests that bring none.
-            found: what the ledger knows of the bind jobs that updates and unbinds name.
+            found: what the ledger knows of the bind jobs and orders that updates and unbinds name.
             unknown_secrets: names of callback secrets that there are none of.
 
         Raises:
@@ -97,6 +97,7 @@ class Acceptance:
             rule = "no such secret; `axn callbacks rotate --name` makes one, `axn callbacks secrets` lists them"
             faults.append(FieldFault("callback_secret_name", str(request.callback_secret_name), rule))
         parameters: dict[str, str] = {}
+        binding_id = ""
         if isinstance(request, BindRequest):
             expiration = self._expiration(request)
             assert expiration is not None  # noqa: S101 - the model wants one
@@ -107,12 +108,13 @@ class Acceptance:
             if isinstance(binding, FieldFault):
                 faults.append(binding)
             elif not faults:
+                binding_id = binding.binding_id
                 parameters = change_parameters(request, binding, self._expiration(request))
         if faults:
             raise InvalidRequestError(faults)
-        return self._job(request, parameters, request.idempotency_key or key)
+        return self._job(request, parameters, request.idempotency_key or key, binding_id)
 
-    def _job(self, request: AnyRequest, parameters: Mapping[str, str], key: str | None) -> NewJob:
+    def _job(self, request: AnyRequest, parameters: Mapping[str, str], key: str | None, binding_id: str) -> NewJob:
         deadline = request.deadline
         return NewJob(
             job_id=job_id_for_key(key) if key else new_job_id(self.clock.unix_ms()),
@@ -128,6 +130,7 @@ class Acceptance:
             kind=request.kind,
             is_confirmed=isinstance(request, ChangeRequest) and request.names_confirmed_binding,
             callback=_wishes_of(request),
+            binding_id=binding_id,
         )
 
     def is_far_enough(self, expiration: datetime) -> bool:

@@ -32,6 +32,7 @@ class NewJob:
         callback_secret_name: of the secret that signs its callback; empty: the receiver's.
         deadline_in_ms, deadline_at_ms: at most one of them; counted by Redis's clock.
         kind: what its parameters ask of the provider.
+        binding_id: of an update or unbind: the job that made the binding, where its request named it so.
         is_confirmed: of an update or unbind: SubsId, X and pool come from a confirmed bind, so that "no such binding"
             can only mean that it has ended.
         refusal: why the request can never be submitted, for requests that arrived as messages; else empty.
@@ -53,6 +54,7 @@ class NewJob:
     is_confirmed: bool = False
     callback: CallbackWishes = NO_WISHES
     batch: str = ""
+    binding_id: str = ""
 
     def pairs(self) -> list[str]:
         """Field, value, field, value …, without empty ones and the seed, which the script writes itself."""
@@ -68,6 +70,7 @@ class NewJob:
             "callback_secret_name": self.callback_secret_name,
             "refusal": self.refusal,
             "batch": self.batch,
+            "binding_id": self.binding_id,
             **self.callback.fields(),
             **self._named_binding(),
         }
@@ -96,6 +99,7 @@ class Claim:
         rescues: how many did: whoever held them died, or was cut off.
         look_up_since: when it was first asked what became of the last attempt, Unix ms; 0 where that is no question.
         code, message: as the last settlement wrote them.
+        binding_id: the job that made the binding which this one changes, where that is known; else empty.
         had_doubt: some attempt of this job was unclear once, so that a conflict may be with its own binding.
         batch: as the new job's.
     """
@@ -129,6 +133,7 @@ class Claim:
     message: str = ""
     callback: CallbackWishes = NO_WISHES
     batch: str = ""
+    binding_id: str = ""
 
     @property
     def was_sent_in_vain(self) -> bool:
@@ -240,6 +245,7 @@ def _claim(
             message=record.get("message", ""),
             callback=CallbackWishes.from_record(record),
             batch=record.get("batch", ""),
+            binding_id=record.get("binding_id", ""),
         )
     except ValueError as unreadable:
         raise BrokenRecordError(f"unreadable ({type(unreadable).__name__})") from None
@@ -285,6 +291,11 @@ def job_from_record(job_id: str, record: Mapping[str, str]) -> Job:
         ),
         resolved_by=record.get("resolved_by", ""),
     )
+
+
+def is_bound_state(state: str) -> bool:
+    """Whether a record that tells this state is a binding's record, too."""
+    return any(known.is_bound for known in JobState if known == state)
 
 
 def _known(kind: type[EnumT], value: str | None, default: EnumT) -> EnumT:
