@@ -146,8 +146,7 @@ async def read_batch_async(batch: str) -> Batch:
 
 def list_batches() -> list[Batch]:
     """All that are on record, newest first."""
-    found = run(asked(services(), _store().all()))
-    return sorted(found, key=lambda batch: (-batch.created_at, batch.batch_id))
+    return run(asked(services(), _store().all()))
 
 
 def pause_batch(batch: str, *, by: str, reason: str) -> Batch:

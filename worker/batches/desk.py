@@ -28,7 +28,8 @@ class BatchStore(Protocol):
     async def read(self, batch_id: str) -> Batch:
         """Raises BatchNotFoundError."""
 
-    async def all(self) -> list[Batch]: ...
+    async def all(self) -> list[Batch]:
+        """Newest first."""
 
     async def pause(self, batch_id: str, by: str, reason: str) -> Batch: ...
 
