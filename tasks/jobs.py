@@ -1,10 +1,10 @@
-"""`axn.jobs`: work on jobs that stand in the ledger."""
+"""`axn.jobs`: work on jobs that stand in the ledger, and feed batches."""
 
 import logging
 
 from tasks.process import this_process
 from worker.app import app
-from worker.messages import TASK_JOBS, decode_ids
+from worker.messages import BATCH_MARK, TASK_JOBS, decode_ids
 
 _log = logging.getLogger(__name__)
 
@@ -17,4 +17,7 @@ def jobs(message: object = None, *_: object, **__: object) -> None:
     except ValueError as unreadable:
         _log.error("message dropped: %s; the timetable publishes its jobs again", unreadable)
         return
-    this_process().work_on(told.lane, told.ids, published_at_ms=told.published_at_ms)
+    process = this_process()
+    process.feed([id_ for id_ in told.ids if id_.startswith(BATCH_MARK)])
+    job_ids = [id_ for id_ in told.ids if not id_.startswith(BATCH_MARK)]
+    process.work_on(told.lane, job_ids, published_at_ms=told.published_at_ms)

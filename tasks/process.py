@@ -52,6 +52,11 @@ class WorkerProcess:
         if handed_back:
             self.runtime.run(self.services.producer.announcer.publish(lane, handed_back, published_at_ms))
 
+    def feed(self, batches: Sequence[str]) -> None:
+        """Begin to feed these batches, in the background."""
+        if batches:
+            self.runtime.call_soon(self.services.feeder.feed, batches)
+
     def stop_claiming(self) -> None:
         """Begin nothing more, hand back what was not sent, and after the grace time what is still under way."""
         self.runtime.call_soon(self.services.stop_claiming, self.grace_s)

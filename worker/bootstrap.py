@@ -17,6 +17,8 @@ from worker.attempt.leases import Leases
 from worker.attempt.paced_provider import PacedProvider
 from worker.attempt.resolution import Resolutions
 from worker.attempt.stopping import Stop
+from worker.batches.assembly import build_feeder
+from worker.batches.feeding import Feeder
 from worker.callbacks.client import receiver_client
 from worker.callbacks.guard import ReceiverRules
 from worker.callbacks.keyring import SharedKeyring
@@ -33,6 +35,7 @@ from worker.errors import SettingsError
 from worker.http import HttpClient
 from worker.intake.acceptance import Acceptance, AcceptanceRules
 from worker.intake.intake import Intake
+from worker.ledger.assembly import build_durable_opening
 from worker.ledger.audit import Audit
 from worker.ledger.binding_queue import BindingQueue
 from worker.ledger.bindings import BindingLedger
@@ -59,8 +62,6 @@ _DUE_PER_PARTITION = 500
 """A script that takes so many keeps Redis busy for about 4 ms (benchmarks/timetable.py)."""
 _LEASE_SLACK_MS = 2_000
 _SWEEP_EVERY_MS = 60_000
-_WAITING_CONNECTIONS = 256
-"""Each holds one `submit` that waits for a disk, up to a second with `appendfsync everysec`."""
 
 
 @dataclass
@@ -100,6 +101,7 @@ class WorkerServices:
     ticker: Ticker
     clients: tuple[HttpClient, ...]
     observation: Observation
+    feeder: Feeder
     background: set["asyncio.Task[None]"] = field(default_factory=set)
 
     def start(self) -> None:
@@ -110,6 +112,7 @@ class WorkerServices:
 
     def stop_claiming(self, grace_s: float) -> None:
         """Begin no attempt any more; cut short after the grace time what is then still under way."""
+        self.feeder.stop()
         if not self.attempts.stop.is_begun:
             self.attempts.stop.begin()
             self.observation.pulse.is_stopping = True
@@ -120,6 +123,7 @@ class WorkerServices:
         for task in self.background:
             task.cancel()
         await asyncio.gather(*self.background, return_exceptions=True)
+        await self.feeder.aclose()
         await self.delivery.drain(grace_s)
         await self.attempts.provider.aclose()
         for client in self.clients:
@@ -153,7 +157,7 @@ def build_producer(
     )
     executor = ThreadPoolExecutor(1, thread_name_prefix="axn-publish")
     announcer = Announcer(Publisher(app), executor, clock=clock)
-    durable = _durable_opening(settings, ledger)
+    durable = build_durable_opening(settings, ledger)
     secrets = CallbackSecrets(redis)
     bindings = BindingLedger(
         redis, keep_ms=duration_ms(settings.binding_keep), result_ttl_ms=duration_ms(settings.result_ttl)
@@ -168,20 +172,6 @@ def build_producer(
                  per_second=settings.pace.per_second),
         Rotations(secrets), bindings,
     )  # fmt: skip
-
-
-def _durable_opening(settings: Settings, ledger: Ledger) -> DurableOpening:
-    timeout_ms = duration_ms(settings.durability_timeout)
-    return DurableOpening(
-        connect(
-            settings.redis_url,
-            timeout_ms=duration_ms(settings.redis_timeout) + timeout_ms,
-            connections=_WAITING_CONNECTIONS,
-        ),
-        ledger,
-        replicas=settings.durability_replicas,
-        timeout_ms=timeout_ms,
-    )
 
 
 def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) -> WorkerServices:
@@ -215,11 +205,17 @@ def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) ->
         progress=progress,
         stop=Stop(),
     )
+    feeder = build_feeder(
+        producer.redis, producer.ledger, producer.intake.acceptance, bindings=producer.intake.named_bindings,
+        secrets=producer.rotations.secrets, announcer=producer.announcer, clock=producer.clock,
+        give_up_ms=duration_ms(settings.callback_give_up),
+    )  # fmt: skip
     ticker = _ticker(settings, producer, progress)
     observation = build_observation(
         producer.redis, producer.pace_desk, producer.announcer.backlogs, pulse, address=settings.listen_address
     )
-    return WorkerServices(producer, attempts, delivery, ticker, (provider_connections, callback_http), observation)
+    clients = (provider_connections, callback_http)
+    return WorkerServices(producer, attempts, delivery, ticker, clients, observation, feeder)
 
 
 def check_worker_settings(settings: Settings) -> None:

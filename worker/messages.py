@@ -30,6 +30,8 @@ LINE_MARK = "@"
 """Before a host: the line of callbacks that wait for this receiver."""
 ORDER_MARK = "!"
 """Before a name: the line of callbacks with one order key."""
+BATCH_MARK = "%"
+"""Before a batch's id: its rows are to be fed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ def decode_ids(message: object) -> IdsMessage:
 
 
 def _is_id(id_: str) -> bool:
-    return id_.startswith((LINE_MARK, ORDER_MARK)) or is_job_id(id_.partition("-")[0])
+    return id_.startswith((LINE_MARK, ORDER_MARK, BATCH_MARK)) or is_job_id(id_.partition("-")[0])
 
 
 def in_messages(ids: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -4,13 +4,11 @@ The plain functions block their thread; the `_async` twins are for coroutines. B
 set of connections per process, made at the first call from the AXN_ settings, and made anew after a fork.
 """
 
-import asyncio
-import atexit
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
-from worker.app import build_app
-from worker.bootstrap import ProducerServices, build_pinger, build_producer, callback_keys
+from worker import producer_process
+from worker.bootstrap import ProducerServices, build_pinger, callback_keys
 from worker.callback_desk import (
     CallbackDesk,
     CallbackFilter,
@@ -39,32 +37,12 @@ from worker.ledger.index_walk import Tell
 from worker.ledger.receiver_switch import Disabled
 from worker.pace.desk import PaceDesk
 from worker.pace.state import AccountState
-from worker.redis_faults import asking
-from worker.runtime import OnePerProcess, Runtime
-from worker.settings import load_settings
+from worker.producer_process import asked as _asking
+from worker.producer_process import process as _producer
+from worker.producer_process import run as _run
+from worker.producer_process import run_async as _run_async
 
 T = TypeVar("T")
-
-
-class _Producer:
-    def __init__(self) -> None:
-        settings = load_settings()
-        self.runtime = Runtime("axn-producer")
-        self.services: ProducerServices = self.runtime.run(self._build(settings))
-
-    async def _build(self, settings: Any) -> ProducerServices:
-        return build_producer(settings, build_app(settings))
-
-
-_producer = OnePerProcess(_Producer)
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    return _producer.get().runtime.run(work)
-
-
-async def _run_async(work: Coroutine[Any, Any, T]) -> T:
-    return await asyncio.wrap_future(_producer.get().runtime.submit(work))
 
 
 def submit(request: AnyRequest, durability: Durability | str | None = None) -> str:
@@ -201,12 +179,6 @@ def callback_secrets() -> tuple[list[StoredSecret], tuple[SigningKey, ...]]:
     return stored, callback_keys(services.settings)
 
 
-async def _asking(services: ProducerServices, work: Coroutine[Any, Any, T]) -> T:
-    """Whatever is wrong with Redis becomes a LedgerUnavailableError that says so."""
-    async with asking(services.redis, is_one_call=False):
-        return await work
-
-
 def list_jobs(wanted: listing.JobFilter, limit: int, tell: Tell) -> list[Job]:
     """Many jobs: see `worker.ledger.listing.list_jobs`."""
     return _run(listing.list_jobs(_producer.get().services.redis, wanted, limit, tell))
@@ -340,10 +312,4 @@ def check_mapping(given: object, kind: JobKind = JobKind.BIND) -> AnyRequest:
 
 def close() -> None:
     """End this process's connections. The next call makes new ones."""
-    producer = _producer.take()
-    if producer is not None:
-        producer.runtime.run(producer.services.aclose())
-        producer.runtime.stop()
-
-
-atexit.register(close)
+    producer_process.close()

@@ -33,6 +33,11 @@ STEPS = (
     "attempt.settled",  # the ledger has the outcome and the callback it owes
     "attempt.done",  # all jobs of the message are dealt with, the message is not acknowledged
     "callback.answered",  # the receiver's answer to a try is known here alone
+    "batch.made",  # a batch is there, without any row
+    "batch.stored",  # a chunk of its rows is there; perhaps not all are
+    "batch.sealed",  # it begins, and whoever started it is not told yet
+    "batch.filed",  # rows of a batch are jobs, nothing is published
+    "batch.fed",  # they are published, the batch's cursor stands before them
     "tick.taken",  # due entries are pushed forward, nothing is published
     "tick.published",  # all messages are out
 )

@@ -108,6 +108,13 @@ def test_all_faults_of_a_row_are_named(given_: dict[str, str], faults: dict[str,
     assert {name: rule[: len(faults.get(name, ""))] for name, rule in found.items()} == faults
 
 
+def test_a_row_s_key_does_not_depend_on_what_it_gets_by_default() -> None:
+    defaults = {"pool_key": "FC9", "callback_url": "https://h.example"}
+    row = judged({"op": "bind", "phone_no_a": A, "expires_in": "2h"}, row_rules(defaults=defaults))
+    assert isinstance(row, BindRow)
+    assert (row.key, row.wishes["pool_key"]) == (key_of(op="bind", phone_no_a=A, expires_in="2h"), "FC9")
+
+
 def test_a_pool_is_wanted_where_the_binding_does_not_tell_it() -> None:
     rules = row_rules(pool_key="")
     assert judged({"op": "unbind", **BY_PROVIDER}, rules) == {

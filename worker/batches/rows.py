@@ -31,7 +31,7 @@ class NamedBinding:
 
     Attributes:
         bind_job_id: our job that bound it.
-        out_order_id: the OutOrderId that we bound it with; the ledger is asked for its job.
+        out_order_id: the OutOrderId that we bound it with.
         provider_fields: subs_id, phone_no_x and what goes with them in a change request.
     """
 
@@ -43,10 +43,12 @@ class NamedBinding:
         """A change request's fields that name it.
 
         Args:
-            bind_job_id: found in the ledger for `out_order_id`, where that names it.
+            bind_job_id: instead of `out_order_id`, where that names it.
         """
         job_id = self.bind_job_id or (bind_job_id if self.out_order_id else "")
-        return {**self.provider_fields, **({"bind_job_id": job_id} if job_id else {})}
+        if job_id:
+            return {**self.provider_fields, "bind_job_id": job_id}
+        return {**self.provider_fields, **({"out_order_id": self.out_order_id} if self.out_order_id else {})}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

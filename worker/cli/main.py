@@ -43,7 +43,7 @@ class Commands(LazyGroup):
             "worker.cli.unbind:unbind",
             "File an unbind request; with --wait, also wait until the binding has ended.",
         ),
-        "batch": LazyCommand("worker.cli.batch:app", "Bind, rebind, change or unbind many at once, from a file."),
+        "batch": LazyCommand("worker.cli.batch_group:app", "Bind, rebind, change or unbind many at once, from a file."),
         "bindings": LazyCommand(
             "worker.cli.bindings:app", "Look at bindings: found by their names, listed by their ends."
         ),

@@ -11,13 +11,14 @@ from rich.live import Live
 from rich.text import Text
 
 from worker import producers
-from worker.cli.output import Exit, complain, console_of_lines, print_json, refuse, whoever_this_is
+from worker.cli.output import Exit, complain, console_of_lines, print_json, refuse
 from worker.cli.pace_view import account_view, ceiling_line, lane_lines
 from worker.domain.durations import parse_duration
 from worker.domain.job import Lane
 from worker.errors import LedgerUnavailableError, SettingsError
 from worker.pace.desk import PaceOrderError
 from worker.pace.state import PACED_LANES, AccountState
+from worker.whoever import whoever_this_is
 
 _LEAST_EVERY_S = 0.1
 _OF_THE_SETTING = "default"

@@ -11,6 +11,7 @@ from redis.asyncio.client import Pipeline
 from worker.domain.binding import Binding
 from worker.domain.job import Job, JobState, Lane, Orphan
 from worker.errors import IdempotencyConflictError, JobNotFoundError
+from worker.ledger.batch_rows import RowPlace, keys_of_row
 from worker.ledger.callback_order import CallbackOrder
 from worker.ledger.callback_records import OwedCallback, flatten
 from worker.ledger.callbacks import DEFAULT_GIVE_UP_MS
@@ -119,7 +120,8 @@ class Ledger:
             deadline_at,
             job.seed,
         ]
-        return [keys.job, keys.timetable], head + job.pairs()
+        counts = [RowPlace.parse(job.batch).counts_key(job.job_id)] if job.batch else []
+        return [keys.job, keys.timetable, *counts], head + job.pairs()
 
     async def claim(self, job_id: str, lane: Lane, *, token: str, lease_ms: int, resume: str = "") -> Claim | str:
         """Take the lease of a job, if it may be worked on.
@@ -179,17 +181,19 @@ class Ledger:
         callback = settlement.callback
         fields = flatten(settlement.fields.items())
         expires_at, names = registration_of(claim, settlement)
+        settle_keys = [
+            keys.job,
+            keys.timetable,
+            keys.in_doubt,
+            keys.failed,
+            callback_key(callback.webhook_id) if callback else keys.job,
+            callback.line_key if callback else keys.job,
+            keys.bindings,
+            keys.binding_index,
+            *keys_of_row(claim, settlement),
+        ]
         status, _ = await self._settle(
-            [
-                keys.job,
-                keys.timetable,
-                keys.in_doubt,
-                keys.failed,
-                callback_key(callback.webhook_id) if callback else keys.job,
-                callback.line_key if callback else keys.job,
-                keys.bindings,
-                keys.binding_index,
-            ],
+            settle_keys,
             [
                 claim.token,
                 member_of(claim.lane, claim.job_id),

@@ -36,6 +36,7 @@ class NewJob:
         is_confirmed: of an update or unbind: SubsId, X and pool come from a confirmed bind, so that "no such binding"
             can only mean that it has ended.
         refusal: why the request can never be submitted, for requests that arrived as messages; else empty.
+        batch: the place of the row that it is, a `RowPlace` as text; empty for a job of no batch.
     """
 
     job_id: str
@@ -52,6 +53,7 @@ class NewJob:
     kind: JobKind = JobKind.BIND
     is_confirmed: bool = False
     callback: CallbackWishes = NO_WISHES
+    batch: str = ""
     binding_id: str = ""
 
     def pairs(self) -> list[str]:
@@ -67,6 +69,7 @@ class NewJob:
             "callback_url": self.callback_url,
             "callback_secret_name": self.callback_secret_name,
             "refusal": self.refusal,
+            "batch": self.batch,
             "binding_id": self.binding_id,
             **self.callback.fields(),
             **self._named_binding(),
@@ -98,6 +101,7 @@ class Claim:
         code, message: as the last settlement wrote them.
         binding_id: the job that made the binding which this one changes, where that is known; else empty.
         had_doubt: some attempt of this job was unclear once, so that a conflict may be with its own binding.
+        batch: as the new job's.
     """
 
     job_id: str
@@ -128,6 +132,7 @@ class Claim:
     code: str = ""
     message: str = ""
     callback: CallbackWishes = NO_WISHES
+    batch: str = ""
     binding_id: str = ""
 
     @property
@@ -239,6 +244,7 @@ def _claim(
             code=record.get("code", ""),
             message=record.get("message", ""),
             callback=CallbackWishes.from_record(record),
+            batch=record.get("batch", ""),
             binding_id=record.get("binding_id", ""),
         )
     except ValueError as unreadable:
