@@ -13,6 +13,7 @@ from worker.attempt.decisions import RetryRules
 from worker.attempt.found_bindings import FoundBindingsDesk
 from worker.attempt.leases import Leases
 from worker.attempt.paced_provider import PacedProvider
+from worker.attempt.replacements import UnrecordedReplacements
 from worker.attempt.resolution import Resolutions
 from worker.attempt.stopping import Stop
 from worker.callbacks.client import receiver_client
@@ -191,6 +192,7 @@ def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) ->
         bindings=BindingQueue(producer.redis, ttl_ms=duration_ms(settings.result_ttl)),
         courier=delivery,
         found_bindings=producer.found_bindings,
+        replacements=UnrecordedReplacements(),
         rules=_attempt_rules(settings),
         clock=producer.clock,
         slots=asyncio.Semaphore(settings.in_flight),

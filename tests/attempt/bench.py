@@ -100,6 +100,20 @@ class FakeFoundBindings:
         self.told.append((claim.job_id, str(settlement.fields["subs_id"])))
 
 
+class FakeReplacements:
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.replaced_for: list[str] = []
+        self.restored_as: list[tuple[str, str]] = []
+
+    async def replaced(self, claim: Claim) -> None:
+        self.replaced_for.append(claim.job_id)
+
+    async def restored(self, claim: Claim, phone_no_x: str, subs_id: str) -> None:
+        self.restored_as.append((phone_no_x, subs_id))
+
+
 class Bench:
     """One worker's attempts with a fake provider and courier on a real ledger."""
 
@@ -109,6 +123,7 @@ class Bench:
         self.provider = FakeProvider()
         self.courier = FakeCourier()
         self.found = FakeFoundBindings()
+        self.replacements = FakeReplacements()
         self.clock: SystemClock = LeapingClock()
         self.per_second = 1_000.0
         self.patience_ms = 1_000
@@ -164,6 +179,7 @@ class Bench:
             bindings=BindingQueue(self.redis, ttl_ms=60_000),
             courier=self.courier,
             found_bindings=self.found,
+            replacements=self.replacements,
             rules=rules,
             clock=self.clock,
             slots=asyncio.Semaphore(10),

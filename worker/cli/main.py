@@ -16,6 +16,7 @@ from worker.cli import (
     job,
     jobs,
     pace,
+    rebind,
     receiver,
     resolve,
     sandbox,
@@ -38,7 +39,7 @@ app = typer.Typer(
 )
 for command in (up.up, demo.demo, sandbox.sandbox, receiver.receiver, worker.worker, bind.bind, settings.settings):
     app.command()(command)
-for change in (update.update, unbind.unbind):
+for change in (update.update, unbind.unbind, rebind.rebind):
     app.command()(change)
 app.add_typer(batch.app, name="batch")
 app.add_typer(job.app, name="job")

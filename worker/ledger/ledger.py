@@ -277,7 +277,7 @@ class Ledger:
 
 
 def _binding_in(state: str | None, subs_id: str | None, phone_no_x: str | None, request: str | None) -> Binding | str:
-    if state != JobState.BOUND:
+    if state not in (JobState.BOUND, JobState.OLD_LEFT_BOUND):
         return state or ""
     return Binding(subs_id or "", phone_no_x or "", json.loads(request or "{}").get("PoolKey", ""))
 

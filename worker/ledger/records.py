@@ -9,6 +9,7 @@ from typing import TypeVar
 from worker.domain.job import Job, JobKind, JobState, Lane, OnDoubt, Orphan
 from worker.errors import AxnError
 from worker.ledger.callback_records import NO_WISHES, RECORD_VERSION, CallbackWishes, OwedCallback, flatten
+from worker.ledger.rebind_record import Rebinding
 
 _REPLY_HEAD = 9
 _IS_POISON = 7
@@ -35,6 +36,7 @@ class NewJob:
         is_confirmed: of an update or unbind: SubsId, X and pool come from a confirmed bind, so that "no such binding"
             can only mean that it has ended.
         refusal: why the request can never be submitted, for requests that arrived as messages; else empty.
+        rebind: of a rebind job that is not refused: its parameters are then what the request says of the new binding.
     """
 
     job_id: str
@@ -51,6 +53,7 @@ class NewJob:
     kind: JobKind = JobKind.BIND
     is_confirmed: bool = False
     callback: CallbackWishes = NO_WISHES
+    rebind: Rebinding | None = None
 
     def pairs(self) -> list[str]:
         """Field, value, field, value …, without empty ones and the seed, which the script writes itself."""
@@ -74,6 +77,8 @@ class NewJob:
         """What a bind finds out, an update or unbind knows from the start."""
         if self.kind is JobKind.BIND:
             return {}
+        if self.kind is JobKind.REBIND:
+            return self.rebind.fields() if self.rebind else {}
         phone_no_x = self.parameters.get("PhoneNoX") or self.parameters.get("SecretNo", "")
         return {"subs_id": self.parameters.get("SubsId", ""), "phone_no_x": phone_no_x}
 
@@ -93,7 +98,10 @@ class Claim:
         rescues: how many did: whoever held them died, or was cut off.
         look_up_since: when it was first asked what became of the last attempt, Unix ms; 0 where that is no question.
         code, message: as the last settlement wrote them.
-        had_doubt: some attempt of this job was unclear once, so that a conflict may be with its own binding.
+        had_doubt: some attempt of this job (of a rebind: at this step) was unclear once, so that a conflict may be with
+            its own binding.
+        rebind: of a rebind job that was not refused at once.
+        finished_at: of an ended job, Unix ms.
     """
 
     job_id: str
@@ -124,6 +132,8 @@ class Claim:
     code: str = ""
     message: str = ""
     callback: CallbackWishes = NO_WISHES
+    rebind: Rebinding | None = None
+    finished_at: int = 0
 
     @property
     def was_sent_in_vain(self) -> bool:
@@ -234,6 +244,8 @@ def _claim(
             code=record.get("code", ""),
             message=record.get("message", ""),
             callback=CallbackWishes.from_record(record),
+            rebind=Rebinding.from_record(record) if "mode" in record else None,
+            finished_at=int(record.get("finished_at", 0)),
         )
     except ValueError as unreadable:
         raise BrokenRecordError(f"unreadable ({type(unreadable).__name__})") from None
@@ -278,6 +290,9 @@ def job_from_record(job_id: str, record: Mapping[str, str]) -> Job:
             Orphan(**json.loads(text)) for name, text in sorted(record.items()) if name.startswith(ORPHAN_PREFIX)
         ),
         resolved_by=record.get("resolved_by", ""),
+        step=record.get("step", ""),
+        old_phone_no_x=record.get("old_phone_no_x", ""),
+        old_subs_id=record.get("old_subs_id", ""),
     )
 
 
