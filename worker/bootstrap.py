@@ -150,7 +150,8 @@ def build_producer(settings: Settings, app: Celery, clock: Clock | None = None) 
     found_bindings = FoundBindingsDesk(ledger, clock, settings.lease_ms, full_a)
     return ProducerServices(
         settings, redis, ledger, intake, Endings(redis, ledger), announcer, executor, clock, found_bindings,
-        Resolutions(ledger, found_bindings, Audit(redis), clock, settings.lease_ms, full_a), durable,
+        Resolutions(ledger, found_bindings, Audit(redis), UnrecordedReplacements(),
+                    clock, settings.lease_ms, full_a), durable,
         PaceDesk(redis, account=account_of(settings.access_key_id), endpoint=urlsplit(settings.endpoint).netloc,
                  per_second=settings.pace.per_second),
         Rotations(secrets),

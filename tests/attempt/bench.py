@@ -23,7 +23,7 @@ from worker.ledger.records import Claim, NewJob, Settlement
 from worker.pace.concurrency import InFlight
 from worker.pace.keys import PaceKeys
 from worker.pace.pace import Pace
-from worker.pace.rules import PaceRules, RetryBudget
+from worker.pace.rules import CircuitRules, PaceRules, RetryBudget
 from worker.progress import Progress
 
 LEASE_MS = 30_000
@@ -134,12 +134,15 @@ class Bench:
         self.stop = Stop()
         self.in_flight = InFlight(1_000, SystemClock())
         self.retries = RetryBudget()
+        self.circuit = CircuitRules()
 
     def _pace(self, action: str) -> Pace:
         return Pace(
             self.redis,
             keys=PaceKeys("acc", action, "endpoint"),
-            rules=PaceRules(self.per_second, {Lane.CHECKOUT: 50_000, Lane.BATCH: 30_000}, retries=self.retries),
+            rules=PaceRules(
+                self.per_second, {Lane.CHECKOUT: 50_000, Lane.BATCH: 30_000}, retries=self.retries, circuit=self.circuit
+            ),
             in_flight=self.in_flight,
             clock=self.clock,
         )

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ from worker.http import HttpAnswer
 from worker.ledger.keys import job_keys
 from worker.ledger.rebind_record import Rebinding
 from worker.ledger.records import NewJob
+from worker.pace.rules import CircuitRules, RetryBudget
 from worker.provider.outcomes import judge_answer
 from worker.sandbox.actions import ACTIONS
 from worker.sandbox.answers import refusal_answer, render
@@ -33,6 +34,7 @@ POOL = "FC1"
 A, NEW_A, STRANGER = "15012345678", "15099990000", "15055550000"
 EXPIRATION = "2099-01-01 00:00:00"
 QUERIES = ("QuerySubscriptionDetail", "QuerySubsId")
+_OF_THE_PRODUCT = (Verdict.WRONG_REQUEST, Verdict.NOT_PROCESSED, Verdict.CONFLICT, Verdict.NO_NUMBER)
 Fate = Outcome | str
 """`done` performs and answers, `lost` performs and the answer is lost, `unheard` is never heard of, `killed` and
 `killed unsent` end the worker, `taken` lets a stranger have X first; an outcome is answered without an effect."""
@@ -56,6 +58,7 @@ class SandboxCaller:
         self.any_fates: list[Fate] = []
         self.actions: list[str] = []
         self.sent: list[Mapping[str, str]] = []
+        self.meanwhile: Callable[[], Awaitable[None]] | None = None
         self._nonces: set[str] = set()
 
     async def call(self, action: str, parameters: Mapping[str, str], *, nonce: str) -> Outcome:
@@ -64,7 +67,7 @@ class SandboxCaller:
         fates = self.fates[action] or self.any_fates
         fate = fates.pop(0) if fates else "done"
         if isinstance(fate, Outcome):
-            return fate
+            return self._answered(fate, nonce)
         if fate == "killed unsent":
             raise KilledError
         if fate == "unheard":
@@ -73,9 +76,19 @@ class SandboxCaller:
             self.perform("BindAxn", {**parameters, "PhoneNoA": STRANGER}, nonce="stranger")
         outcome = NONCE_USED if nonce in self._nonces else self.perform(action, parameters, nonce)
         self._nonces.add(nonce)
+        if self.meanwhile is not None:
+            await self.meanwhile()
         if fate == "killed":
             raise KilledError
         return AMBIGUOUS if fate == "lost" else outcome
+
+    def _answered(self, outcome: Outcome, nonce: str) -> Outcome:
+        """The product's refusals come after the gateway has looked at the nonce."""
+        if outcome.verdict not in _OF_THE_PRODUCT:
+            return outcome
+        is_used = nonce in self._nonces
+        self._nonces.add(nonce)
+        return NONCE_USED if is_used else outcome
 
     def perform(self, action: str, parameters: Mapping[str, str], nonce: str = "") -> Outcome:
         now = time.time()
@@ -100,6 +113,7 @@ class RebindBench(Bench):
         self.sandbox = SandboxCaller(**unknowns)
         self.provider = self.sandbox  # type: ignore[assignment]
         self.read_lag_ms = 0
+        self.retries, self.circuit = RetryBudget(per_second=100_000), CircuitRules(least=100_000)
         bound = self.sandbox.perform(
             "BindAxn",
             {"PoolKey": POOL, "PhoneNoA": A, "Expiration": EXPIRATION, "OutId": "o", "PhoneNoB": "057112345678"},

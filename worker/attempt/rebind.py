@@ -20,6 +20,7 @@ from worker.attempt.rebind_decisions import (
     decide_bind,
     decide_unbind,
     gone,
+    is_old_restored,
     is_untouched,
     looked_up,
     not_looked_up,
@@ -31,7 +32,6 @@ from worker.attempt.rebind_parameters import is_enough, new_parameters, old_para
 from worker.attempt.refusals import bind_refusal, change_refusal, is_expiration_near, too_near, unsent_wait
 from worker.attempt.stopping import Stop
 from worker.clock import Clock
-from worker.domain.job import JobState
 from worker.domain.outcome import Outcome, Verdict
 from worker.domain.rebinding import RebindStep
 from worker.errors import JobNotFoundError
@@ -198,7 +198,7 @@ async def _bind(hands: Hands, lease: Lease) -> Settlement:
     if isinstance(end, Unclear):
         end = await hands.clear_up(lease, end)
     end = after_bind(claim, end)
-    if end.state is JobState.FAILED and "subs_id" in end.fields:
+    if is_old_restored(end):
         await _tell_restored(hands, claim, end)
     return end
 

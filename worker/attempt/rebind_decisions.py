@@ -35,9 +35,27 @@ def rebinding(claim: Claim) -> Rebinding:
     return claim.rebind
 
 
+def is_binding(claim: Claim) -> bool:
+    """Whether the claim's attempt is a BindAxn; an update's or unbind's is not asked about."""
+    return claim.rebind is None or claim.rebind.step in _BINDING
+
+
+def is_old_restored(settlement: Settlement) -> bool:
+    """Whether a rebind ends so with what was the old binding bound again."""
+    return settlement.state is JobState.FAILED and "subs_id" in settlement.fields
+
+
+def what_ended(claim: Claim) -> str:
+    """To be added to the message of a rebind's end that binds nothing more."""
+    step = claim.rebind.step if claim.rebind else None
+    if step in (*_OF_X_GIVEN_UP, RebindStep.LAST_RESORT):
+        return "; the old binding has ended"
+    return "; the old binding may have ended" if step is RebindStep.UNBIND_OLD else ""
+
+
 def has_bound(claim: Claim, settlement: Settlement) -> bool:
     """Whether this attempt has made a binding that nobody else may know of."""
-    return "subs_id" in settlement.fields and (claim.rebind is None or claim.rebind.step in _BINDING)
+    return "subs_id" in settlement.fields and is_binding(claim)
 
 
 def next_step(step: RebindStep, fields: Fields, knowledge: AttemptKnowledge = AttemptKnowledge.CLOSED) -> Settlement:
