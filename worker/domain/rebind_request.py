@@ -1,5 +1,6 @@
 """A rebind request: an old binding, by any of its names, and what is to be different about the new one."""
 
+import hashlib
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from datetime import datetime
@@ -40,6 +41,10 @@ class RebindRequest(ChangeRequest, BindingWishes):
 
     def __init__(self, **given: Any) -> None:  # without its own, type checkers take the fields for its arguments
         super().__init__(**given)
+
+    def digest(self) -> str:
+        """As of all requests; an unbind or update that names the same binding and number has another one."""
+        return hashlib.sha256(f"{self.kind}:{self.mode}:{super().digest()}".encode()).hexdigest()[:32]
 
     def wire_wishes(self, expiration: datetime | None) -> dict[str, str]:
         """What the request says of the new binding, as BindAxn's parameters.
