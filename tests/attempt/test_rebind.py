@@ -23,7 +23,7 @@ STEPS = {
     SAME_X: ["QuerySubscriptionDetail", "UnbindSubscription", "BindAxn"],
 }
 GONE = Outcome(Verdict.GONE, "isv.SUBS_NOT_EXIST")
-ACCOUNT = Outcome(Verdict.NOT_PROCESSED, "isp.VENDOR_UNAVAILABLE")
+BUSY = Outcome(Verdict.NOT_PROCESSED, "isp.VENDOR_UNAVAILABLE")
 NO_NUMBER = Outcome(Verdict.NO_NUMBER, "isv.NO_AVAILABLE_NUMBER")
 CONFLICT = Outcome(Verdict.CONFLICT, "isv.BIND_CONFLICT")
 
@@ -158,7 +158,7 @@ async def test_an_expiration_too_near_changes_nothing(bench: RebindBench, mode: 
 
 
 @both_modes
-@pytest.mark.parametrize("fate", [WRONG, ACCOUNT, THROTTLED], ids=["refused", "not processed", "throttled"])
+@pytest.mark.parametrize("fate", [WRONG, BUSY, THROTTLED], ids=["refused", "not processed", "throttled"])
 async def test_a_first_change_that_is_refused_for_good_leaves_the_old_binding(
     bench: RebindBench, mode: RebindMode, fate: Outcome
 ) -> None:
@@ -258,6 +258,27 @@ async def test_a_lagging_view_of_the_old_binding_is_not_taken_for_the_new_one(re
     assert new is not bench.old
 
 
+async def test_a_conflict_with_our_own_attempt_is_looked_up_until_it_can_be_seen(redis: Redis) -> None:
+    bench = RebindBench(redis, read_lag_ms=60_000)
+    bench.old.created_at = bench.old.changed_at = 1
+    bench.sandbox.fates["BindAxn"] = ["lost"]
+    job = await bench.filed(SAME_X)
+    for _ in range(4):  # read, unbound, lost; its nonce is used, and it cannot be seen yet
+        assert await bench.step(job) == "waiting"
+    assert (await bench.record(job))["code"] == "look_up.free"
+    bench.sandbox.account.bindings._read_lag_s = 0
+    record = await bench.to_its_end(job)
+    (new,) = bench.sandbox.live()
+    assert (record["state"], record["subs_id"]) == ("bound", new.subs_id)
+    assert bench.sandbox.actions.count("BindAxn") == 3
+
+
+@both_modes
+async def test_each_step_has_retries_of_its_own(bench: RebindBench, mode: RebindMode) -> None:
+    bench.sandbox.fates.update({action: [BUSY] * 2 for action in STEPS[mode]})
+    assert (await bench.to_its_end(await bench.filed(mode)))["state"] == "bound"
+
+
 @pytest.mark.parametrize("fate", [WRONG, NO_NUMBER], ids=["refused", "no number"])
 async def test_x_that_cannot_be_bound_as_asked_is_bound_as_it_was(bench: RebindBench, fate: Outcome) -> None:
     bench.sandbox.fates["BindAxn"] = [fate] * (1 if fate is WRONG else 3)
@@ -279,6 +300,7 @@ async def test_x_that_a_stranger_has_taken_is_replaced_by_any_other(bench: Rebin
     (moved,) = bench.sandbox.live()
     assert (record["state"], record["code"], record["phone_no_x"]) == ("failed", "rebind.moved", moved.phone_no_x)
     assert (moved.phone_no_a, moved.phone_no_x != bench.old.phone_no_x) == (A, True)
+    assert bench.sandbox.actions.count("BindAxn") == 3, "to restore what a stranger has is not tried"
     assert bench.replacements.restored_as == [(moved.phone_no_x, moved.subs_id)]
 
 
