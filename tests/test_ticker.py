@@ -15,7 +15,7 @@ from worker.ledger.keys import job_keys, member_of, webhook_id_of
 from worker.ledger.timetable import Due, Timetable
 from worker.progress import Progress
 from worker.publisher import Announcer
-from worker.ticker import Ticker
+from worker.ticker import Chore, Ticker
 
 
 class FakePublisher:
@@ -217,3 +217,32 @@ async def test_ticks_are_spread_around_their_interval(redis: Redis, executor: Th
     await asyncio.gather(running, return_exceptions=True)
     assert all(250 <= delay_ms < 750 for delay_ms in clock.asked_ms)
     assert len(set(clock.asked_ms)) > 10
+
+
+async def test_chores_are_done_now_and_then_at_once_while_more_waits_and_hold_nothing_up(
+    redis: Redis, executor: ThreadPoolExecutor
+) -> None:
+    more, done, broken = [True, True, False], 0, 0
+
+    async def sweep() -> bool:
+        nonlocal done
+        done += 1
+        return more.pop(0)
+
+    async def breaks() -> bool:
+        nonlocal broken
+        broken += 1
+        raise ValueError("of its own")
+
+    ticker, clock = ticker_of(redis, FakePublisher(), executor), HurriedClock()
+    ticker._clock = clock
+    ticker._chores = [Chore("breaks", breaks, 3_600_000), Chore("sweep", sweep, 3_600_000)]
+    running = asyncio.create_task(ticker.run())
+
+    async def ticked() -> bool:
+        return len(clock.asked_ms) >= 10 or running.done()
+
+    await until(ticked)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert (done, broken) == (3, 1)

@@ -9,11 +9,12 @@ from celery import Celery
 from redis.asyncio import Redis
 
 from worker.attempt.attempt import AttemptRules, Attempts
+from worker.attempt.binding_effects import BindingEffects
 from worker.attempt.decisions import RetryRules
 from worker.attempt.found_bindings import FoundBindingsDesk
 from worker.attempt.leases import Leases
 from worker.attempt.paced_provider import PacedProvider
-from worker.attempt.replacements import UnrecordedReplacements
+from worker.attempt.replacements import RecordedReplacements
 from worker.attempt.resolution import Resolutions
 from worker.attempt.stopping import Stop
 from worker.callbacks.client import receiver_client
@@ -34,6 +35,7 @@ from worker.intake.acceptance import Acceptance, AcceptanceRules
 from worker.intake.intake import Intake
 from worker.ledger.audit import Audit
 from worker.ledger.binding_queue import BindingQueue
+from worker.ledger.bindings import BindingLedger
 from worker.ledger.callback_secrets import CallbackSecrets
 from worker.ledger.durable import DurableOpening
 from worker.ledger.endings import Endings
@@ -49,12 +51,13 @@ from worker.provider.requests import Credentials
 from worker.publisher import Announcer, Publisher
 from worker.redis_scripts import connect
 from worker.settings import Settings
-from worker.ticker import Ticker
+from worker.ticker import Chore, Ticker
 
 _LARGEST_ANSWER_BYTES = 1 << 20
 _DUE_PER_PARTITION = 500
 """A script that takes so many keeps Redis busy for about 4 ms (benchmarks/timetable.py)."""
 _LEASE_SLACK_MS = 2_000
+_SWEEP_EVERY_MS = 60_000
 _WAITING_CONNECTIONS = 256
 """Each holds one `submit` that waits for a disk, up to a second with `appendfsync everysec`."""
 
@@ -76,6 +79,7 @@ class ProducerServices:
     durable: DurableOpening
     pace_desk: PaceDesk
     rotations: Rotations
+    bindings: BindingLedger
 
     async def aclose(self) -> None:
         """Close connections."""
@@ -145,16 +149,19 @@ def build_producer(settings: Settings, app: Celery, clock: Clock | None = None) 
     announcer = Announcer(Publisher(app), executor, clock=clock)
     durable = _durable_opening(settings, ledger)
     secrets = CallbackSecrets(redis)
-    intake = Intake(build_acceptance(settings, clock), ledger, durable, announcer, secrets)
+    bindings = BindingLedger(
+        redis, keep_ms=duration_ms(settings.binding_keep), result_ttl_ms=duration_ms(settings.result_ttl)
+    )
+    intake = Intake(build_acceptance(settings, clock), ledger, durable, announcer, secrets, bindings=bindings)
     full_a = settings.callback_full_phone_no_a
     found_bindings = FoundBindingsDesk(ledger, clock, settings.lease_ms, full_a)
     return ProducerServices(
         settings, redis, ledger, intake, Endings(redis, ledger), announcer, executor, clock, found_bindings,
-        Resolutions(ledger, found_bindings, Audit(redis), UnrecordedReplacements(),
+        Resolutions(ledger, found_bindings, Audit(redis), RecordedReplacements(bindings),
                     clock, settings.lease_ms, full_a), durable,
         PaceDesk(redis, account=account_of(settings.access_key_id), endpoint=urlsplit(settings.endpoint).netloc,
                  per_second=settings.pace.per_second),
-        Rotations(secrets),
+        Rotations(secrets), bindings,
     )  # fmt: skip
 
 
@@ -191,9 +198,10 @@ def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) ->
             producer.clock,
         ),
         bindings=BindingQueue(producer.redis, ttl_ms=duration_ms(settings.result_ttl)),
+        effects=BindingEffects(producer.bindings),
         courier=delivery,
         found_bindings=producer.found_bindings,
-        replacements=UnrecordedReplacements(),
+        replacements=RecordedReplacements(producer.bindings),
         rules=_attempt_rules(settings),
         clock=producer.clock,
         slots=asyncio.Semaphore(settings.in_flight),
@@ -336,4 +344,5 @@ def _ticker(settings: Settings, producer: ProducerServices, progress: Progress) 
         tick_ms=duration_ms(settings.tick),
         heartbeat_file=settings.heartbeat_file,
         clock=producer.clock,
+        chores=[Chore("sweep of bindings", producer.bindings.sweep_some, _SWEEP_EVERY_MS)],
     )

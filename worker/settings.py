@@ -124,6 +124,9 @@ class Settings(BaseSettings):
         timedelta(seconds=15), description="how long attempts under way may take after SIGTERM, before they are cut off"
     )
     result_ttl: Duration = Field(timedelta(days=7), description="how long a finished job stays readable")
+    binding_keep: Duration = Field(
+        timedelta(days=7), description="how long a binding stays known, with its job, after its end"
+    )
     first_look: Duration = Field(
         timedelta(seconds=10), description="when the timetable looks at a job that no worker has taken"
     )

@@ -3,7 +3,8 @@
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from redis.exceptions import RedisError
@@ -20,6 +21,22 @@ _SAME_TIME_MS = 2_000
 """Messages published this close to each other may be taken up in another order: several workers share a queue."""
 
 
+@dataclass(slots=True)
+class Chore:
+    """Something small that is to be done now and then, by whichever process comes to it.
+
+    Attributes:
+        work: one bounded piece of it, harmless where several processes do it at once; whether more waits to be done.
+        every_ms: about how often. While more waits, at each tick.
+        due_ms: when it is done next, by the monotonic clock.
+    """
+
+    name: str
+    work: Callable[[], Awaitable[bool]]
+    every_ms: int
+    due_ms: float = 0.0
+
+
 class Ticker:
     """Any number of them may run, in any number of processes: taking what is due is atomic."""
 
@@ -33,6 +50,7 @@ class Ticker:
         clock: Clock,
         heartbeat_file: str = "",
         random_share: Callable[[], float] = random.random,
+        chores: Sequence[Chore] = (),
     ) -> None:
         self._timetable = timetable
         self._announcer = announcer
@@ -41,6 +59,7 @@ class Ticker:
         self._clock = clock
         self._heartbeat_file = heartbeat_file
         self._random_share = random_share
+        self._chores = chores
 
     async def run(self) -> None:
         """Tick until cancelled. A Redis that is away is waited for."""
@@ -49,10 +68,23 @@ class Ticker:
             try:
                 await self.tick()
                 self._beat()
+                for chore in self._chores:
+                    await self._do(chore)
             except (RedisError, OSError) as failure:
                 _log.warning("tick: Redis is away (%s)", type(failure).__name__)
             except Exception as failure:  # noqa: BLE001 - nobody else looks at the timetable if this one ends
                 _log.error("tick broke off (%s)", type(failure).__name__)
+
+    async def _do(self, chore: Chore) -> None:
+        now_ms = self._clock.monotonic_ms()
+        if now_ms < chore.due_ms:
+            return
+        chore.due_ms = now_ms + chore.every_ms * (0.5 + self._random_share())  # also where it breaks off
+        try:
+            if await chore.work():
+                chore.due_ms = now_ms
+        except Exception as failure:  # noqa: BLE001 - it must hold up neither the timetable nor the other chores
+            _log.warning("chore %s broke off (%s); it is done again later", chore.name, type(failure).__name__)
 
     def _beat(self) -> None:
         """Tell a health check that the loop runs and Redis answers."""

@@ -8,8 +8,9 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from tests.ledger.support import lapse, ledger_of, opened, record_of
+from tests.ledger.support import bindings_of, lapse, ledger_of, opened, record_of
 from worker.attempt.attempt import ACTIONS, AttemptRules, Attempts
+from worker.attempt.binding_effects import BindingEffects
 from worker.attempt.decisions import RetryRules
 from worker.attempt.leases import Leases
 from worker.attempt.paced_provider import PacedProvider
@@ -107,6 +108,9 @@ class FakeReplacements:
         self.replaced_for: list[str] = []
         self.restored_as: list[tuple[str, str]] = []
 
+    async def made_by(self, claim: Claim) -> str:
+        return claim.binding_id
+
     async def replaced(self, claim: Claim) -> None:
         self.replaced_for.append(claim.job_id)
 
@@ -180,6 +184,7 @@ class Bench:
                 self.provider, {action: self._pace(action) for action in SENT}, self.patience_ms, self.clock
             ),
             bindings=BindingQueue(self.redis, ttl_ms=60_000),
+            effects=BindingEffects(bindings_of(self.redis)),
             courier=self.courier,
             found_bindings=self.found,
             replacements=self.replacements,

@@ -123,9 +123,7 @@ class RebindBench(Bench):
 
     async def filed(self, mode: RebindMode, wishes: Mapping[str, str] | None = None, **overrides: Any) -> NewJob:
         old = self.old
-        rebind = Rebinding(
-            mode, old.subs_id, old.phone_no_x, old_pool_key=POOL, old_job_id=overrides.pop("old_job_id", "")
-        )
+        rebind = Rebinding(mode, old.subs_id, old.phone_no_x, old_pool_key=POOL)
         parameters = {"PhoneNoA": NEW_A} if wishes is None else wishes
         return await self.opened(kind=JobKind.REBIND, parameters=parameters, rebind=rebind, **overrides)
 

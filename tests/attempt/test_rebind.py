@@ -69,7 +69,7 @@ async def test_what_no_query_tells_is_taken_from_the_job_that_bound_before(bench
     asked = {"PhoneNoA": "15000000000", "Expiration": EXPIRATION, "OutId": "o", "OutOrderId": "order", "PoolKey": POOL}
     made = await bench.opened(key="made", parameters={**asked, "CallTimeout": "20", "PhoneNoX": "17000000000"})
     await put(bench.redis, job_keys(made.job_id).job, state="bound", finished_at=1)
-    job = await bench.filed(NEW_X, {"OutOrderId": "order-2"}, old_job_id=made.job_id)
+    job = await bench.filed(NEW_X, {"OutOrderId": "order-2"}, binding_id=made.job_id)
     await bench.to_its_end(job)
     sent = bench.sandbox.sent[1]
     assert {name: sent[name] for name in ("OutId", "OutOrderId", "CallTimeout")} == {
@@ -104,7 +104,7 @@ async def test_a_binding_made_a_moment_ago_may_not_be_seen_yet(bench: RebindBenc
     bench.sandbox.fates["QuerySubscriptionDetail"] = [GONE]
     made = await bench.opened(key="made", parameters={"PhoneNoA": A, "Expiration": EXPIRATION})
     await put(bench.redis, job_keys(made.job_id).job, state="bound", finished_at=2**53)
-    job = await bench.filed(NEW_X, old_job_id=made.job_id)
+    job = await bench.filed(NEW_X, binding_id=made.job_id)
     assert await bench.step(job) == "waiting"
     assert (await bench.record(job))["code"] == "binding.unseen"
     assert (await bench.to_its_end(job))["state"] == "bound"

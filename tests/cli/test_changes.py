@@ -96,9 +96,9 @@ def test_each_aspect_has_its_option(
 
 
 BAD: list[tuple[list[str], str, str]] = [
-    (["unbind", "--pool-key=FC1"], "bind_job_id", "is required (or subs_id and phone_no_x)"),
+    (["unbind", "--pool-key=FC1"], "bind_job_id", "is required (or out_order_id, or subs_id and phone_no_x)"),
     (["unbind", "x"], "bind_job_id", "must be the 26 letters and digits"),
-    (["unbind", "k" * 26, *NAMED], "bind_job_id", "give either bind_job_id, or subs_id"),
+    (["unbind", "k" * 26, *NAMED], "bind_job_id", "give either bind_job_id, or out_order_id, or subs_id"),
     (["unbind", "--subs-id=100", "--pool-key=FC1"], "phone_no_x", "is required"),
     (["unbind", "--subs-id=15012345678x", f"--phone-no-x={X}", "--pool-key=FC1"], "subs_id", "must be digits only"),
     (["unbind", *NAMED], "pool_key", "is required"),

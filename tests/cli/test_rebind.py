@@ -37,7 +37,7 @@ def test_every_option_reaches_the_job(axn: Axn, ledger: "redis.Redis") -> None:
 def test_a_bind_job_names_the_old_binding(axn: Axn, ledger: "redis.Redis") -> None:
     bind_job_id = bound(axn, ledger)
     record = record_of(ledger, axn("rebind", bind_job_id, "--mode=same-x").out.strip())
-    assert (record["old_job_id"], record["old_subs_id"], record["old_pool_key"]) == (bind_job_id, "200", "FC2")
+    assert (record["binding_id"], record["old_subs_id"], record["old_pool_key"]) == (bind_job_id, "200", "FC2")
     assert record["mode"] == "same-x"
 
 

@@ -55,11 +55,13 @@ def test_each_kind_has_its_request() -> None:
 
 
 @of_all
-def test_a_binding_is_named_by_its_bind_job_or_as_the_provider_does(
+def test_a_binding_is_named_by_its_bind_job_or_its_order_or_as_the_provider_does(
     request_type: type[ChangeRequest], aspect: dict[str, Any]
 ) -> None:
     by_job = request_type(bind_job_id=BIND_JOB_ID, **aspect)
     assert (by_job.bind_job_id, by_job.names_confirmed_binding) == (BIND_JOB_ID, True)
+    by_order = request_type.from_mapping({"OutOrderId": "order-42", **aspect})
+    assert (by_order.out_order_id, by_order.names_confirmed_binding) == ("order-42", True)
     by_name = request_type(**NAMED, pool_key="FC1", **aspect, **OURS)
     assert (by_name.subs_id, by_name.phone_no_x, by_name.pool_key) == ("1000000768798832", X, "FC1")
     assert {name: getattr(by_name, name) for name in OURS} == OURS
@@ -80,20 +82,29 @@ def test_wire_names_and_snake_case_mean_the_same(
 def test_a_product_type_is_the_caller_s_word_and_confirms_nothing(
     request_type: type[ChangeRequest], aspect: dict[str, Any]
 ) -> None:
-    assert not request_type(bind_job_id=BIND_JOB_ID, product_type="AXN_170", **aspect).names_confirmed_binding
+    for named in ({"bind_job_id": BIND_JOB_ID}, {"out_order_id": "o"}):
+        given = {**named, "product_type": "AXN_170", **aspect}
+        assert not request_type.from_mapping(given).names_confirmed_binding
 
 
 WRONGLY_NAMED: list[tuple[dict[str, Any], dict[str, str]]] = [
-    ({}, {"bind_job_id": "is required (or subs_id and phone_no_x)"}),
-    ({"bind_job_id": None, "pool_key": "FC1"}, {"bind_job_id": "is required (or subs_id and phone_no_x)"}),
+    ({}, {"bind_job_id": "is required (or out_order_id, or subs_id and phone_no_x)"}),
+    (
+        {"bind_job_id": None, "pool_key": "FC1"},
+        {"bind_job_id": "is required (or out_order_id, or subs_id and phone_no_x)"},
+    ),
     ({"subs_id": "1"}, {"phone_no_x": "is required (or bind_job_id for all three)"}),
     ({"SecretNo": X}, {"subs_id": "is required (or bind_job_id for all three)"}),
     *(
         (
             {"bind_job_id": BIND_JOB_ID, **beside},
-            {"bind_job_id": "give either bind_job_id, or subs_id, phone_no_x and pool_key"},
+            {"bind_job_id": "give either bind_job_id, or out_order_id, or subs_id, phone_no_x and pool_key"},
         )
-        for beside in (NAMED, {"SubsId": "1"}, {"SecretNo": X}, {"pool_key": "FC1"})
+        for beside in (NAMED, {"SubsId": "1"}, {"SecretNo": X}, {"pool_key": "FC1"}, {"OutOrderId": "o"})
+    ),
+    (
+        {"out_order_id": "o", "pool_key": "FC1"},
+        {"out_order_id": "give either bind_job_id, or out_order_id, or subs_id, phone_no_x and pool_key"},
     ),
     ({**NAMED, "PoolKey": "FC1", "product_type": "AXN_170"}, {"product_type": "give either pool_key or product_type"}),
     ({**NAMED, "SecretNo": X}, {"phone_no_x": "is given twice, also as SecretNo"}),

@@ -40,7 +40,8 @@ def test_the_new_bindings_own_names_do_not_mix_with_those_of_the_old_one() -> No
         ({"mode": "same-x", "new_pool_key": "FC2"}, "new_pool_key", "is of no use with mode same-x"),
         ({"mode": "same-x", "product_type": "AXN_170"}, "product_type", "cannot be kept on its X"),
         ({"product_type": "AXN_170"}, "new_pool_key", "is required beside product_type"),
-        ({"out_order_id": "o"}, "out_order_id", "is no field of a rebind request; did you mean new_out_order_id?"),
+        ({"out_order_id": "o"}, "out_order_id", "give either bind_job_id, or out_order_id, or subs_id"),
+        ({"phone_no_c": "1"}, "phone_no_c", "is no field of a rebind request; did you mean phone_no_"),
     ],
 )
 def test_what_cannot_be_meant_is_named(given: dict[str, Any], field: str, rule: str) -> None:
@@ -52,6 +53,6 @@ def test_what_cannot_be_meant_is_named(given: dict[str, Any], field: str, rule: 
 
 def test_a_row_of_a_batch_may_ask_for_all_that_a_request_may() -> None:
     of_batches = {"idempotency_key", "lane"}
-    of_rows = FIELDS[Operation.REBIND] - {"op", "key", "out_order_id"}
+    of_rows = FIELDS[Operation.REBIND] - {"op", "key"}
     assert of_rows == set(RebindRequest.model_fields) - of_batches
     assert of_batches < set(JobRequest.model_fields)

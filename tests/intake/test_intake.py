@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from tests.ledger.support import bindings_of
 from worker.callbacks.guard import ReceiverRules
 from worker.clock import SystemClock
 from worker.domain.bind_request import BindRequest
@@ -68,7 +69,14 @@ def intake_on(redis: Redis, publisher: RecordingPublisher, executor: ThreadPoolE
     ledger = Ledger(redis, result_ttl_ms=60_000, first_look_ms=FIRST_LOOK_MS)
     durable = DurableOpening(redis, ledger, replicas=1, timeout_ms=DURABILITY_TIMEOUT_MS)
     announcer = Announcer(publisher, executor, clock=SystemClock())
-    return Intake(Acceptance(rules, SystemClock()), ledger, durable, announcer, CallbackSecrets(redis))
+    return Intake(
+        Acceptance(rules, SystemClock()),
+        ledger,
+        durable,
+        announcer,
+        CallbackSecrets(redis),
+        bindings=bindings_of(redis),
+    )
 
 
 @pytest.fixture

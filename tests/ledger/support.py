@@ -11,12 +11,14 @@ from redis.asyncio import Redis
 from worker.callbacks.receivers import receiver_of
 from worker.domain.job import JobState, Lane
 from worker.domain.job_ids import job_id_for_key
+from worker.ledger.bindings import BindingLedger
 from worker.ledger.callback_records import OwedCallback
 from worker.ledger.keys import callback_key, job_keys, member_of
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import AttemptKnowledge, Claim, NewJob, Settlement
 
 RESULT_TTL_MS = 60_000
+KEEP_MS = 40_000
 FIRST_LOOK_MS = 5_000
 LEASE_MS = 30_000
 PHONE = "15012345678"
@@ -26,6 +28,10 @@ BOUND = Settlement(JobState.BOUND, AttemptKnowledge.CLOSED, BOUND_FIELDS)
 
 def ledger_of(redis: Redis) -> Ledger:
     return Ledger(redis, result_ttl_ms=RESULT_TTL_MS, first_look_ms=FIRST_LOOK_MS)
+
+
+def bindings_of(redis: Redis, keep_ms: int = KEEP_MS) -> BindingLedger:
+    return BindingLedger(redis, keep_ms=keep_ms, result_ttl_ms=RESULT_TTL_MS)
 
 
 def new_job(key: str = "1", **overrides: Any) -> NewJob:

@@ -14,7 +14,6 @@ from .support import (
     BOUND,
     FIRST_LOOK_MS,
     LEASE_MS,
-    RESULT_TTL_MS,
     callback_record_of,
     claimed,
     lapse,
@@ -224,7 +223,7 @@ async def test_a_resent_claim_gets_the_same_claim(redis: Redis, ledger: Ledger) 
 # --- settle ---
 
 
-async def test_a_bound_job_has_its_number_a_time_to_live_and_no_look(redis: Redis, ledger: Ledger) -> None:
+async def test_a_bound_job_has_its_number_and_no_look_and_stays_with_its_binding(redis: Redis, ledger: Ledger) -> None:
     job = await opened(ledger, deadline_in_ms=60_000)
     claim = await claimed(ledger, job.job_id)
     assert await ledger.settle(claim, BOUND)
@@ -233,7 +232,7 @@ async def test_a_bound_job_has_its_number_a_time_to_live_and_no_look(redis: Redi
     assert (read.phone_no_x, read.subs_id, read.attempts) == ("17000001111", "100", 1)
     assert read.finished_at >= claim.now_ms
     assert not {"seed", "open", "next_at", "began_at", "deadline_at", "lease_until", "is_probe"} & record.keys()
-    assert 0 < await ttl_of(redis, job_keys(job.job_id).job) <= RESULT_TTL_MS
+    assert await ttl_of(redis, job_keys(job.job_id).job) == -1
     assert await look_at(redis, job.job_id) is None
 
 

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 from worker.attempt.announcing import Courier, owed_callback, owes_callback
 from worker.attempt.binding_changes import decide_change
+from worker.attempt.binding_effects import BindingEffects
 from worker.attempt.binding_line import BINDING_BUSY_MS, BindingOrder, give_binding_back, is_first_in_line
 from worker.attempt.decisions import RetryRules, Unclear, decide, on_doubt
 from worker.attempt.leases import Lease, Leases
@@ -96,6 +97,7 @@ class Attempts:
     ledger: Ledger
     provider: PacedProvider
     bindings: BindingOrder
+    effects: BindingEffects
     courier: Courier
     found_bindings: FoundBindings
     replacements: Replacements
@@ -245,7 +247,8 @@ class Attempts:
         if not await is_first_in_line(self.bindings, self.ledger, claim):
             return unsent_wait(claim, BINDING_BUSY_MS, "binding.busy")
         sent = await self.send(lease, ACTIONS[claim.kind], claim.parameters)
-        return sent if isinstance(sent, Settlement) else decide_change(claim, sent, self.rules.retry)
+        end = sent if isinstance(sent, Settlement) else decide_change(claim, sent, self.rules.retry)
+        return await self.effects.of(claim, end)
 
     async def send(self, lease: Lease, action: str, parameters: Mapping[str, str]) -> Outcome | Settlement:
         """Send the attempt, once there is a permit and the lease surely outlasts it; else why it was not sent."""

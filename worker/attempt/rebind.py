@@ -51,6 +51,9 @@ _TELL_AGAIN_MS = 250
 class Replacements(Protocol):
     """Who keeps the record of the old binding. Each may be told twice. Raises RedisError where Redis is away."""
 
+    async def made_by(self, claim: Claim) -> str:
+        """The job that made the old binding, as far as is known; else empty."""
+
     async def replaced(self, claim: Claim) -> None:
         """The old binding has ended for this rebind."""
 
@@ -136,7 +139,8 @@ async def _look_up(hands: Hands, claim: Claim) -> Settlement:
     reply = await ProviderApi(hands.provider.for_lane(claim.lane)).query_subscription_detail(
         _query_of(rebinding(claim))
     )
-    made = await _made_by(hands.ledger, claim)
+    job_id = await hands.replacements.made_by(claim)
+    made = await _record_of(hands.ledger, job_id)
     if reply.outcome.verdict is Verdict.GONE and _is_too_new_to_be_seen(claim, made, hands.rules.retry):
         return unsent_wait(claim, _SEEN_AGAIN_MS, "binding.unseen")
     if _is_gone(reply):
@@ -148,7 +152,7 @@ async def _look_up(hands: Hands, claim: Claim) -> Settlement:
     new = new_parameters(rebinding(claim), old, claim.parameters)
     if not is_enough(new) or not (is_enough(old) or rebinding(claim).is_on_new_x):
         return unreadable(reply.outcome)
-    return looked_up(claim, reply.outcome, new, old)
+    return looked_up(claim, reply.outcome, new, old, made_by=job_id)
 
 
 def _query_of(rebind: Rebinding) -> QuerySubscriptionDetail:
@@ -166,9 +170,8 @@ def _is_gone(reply: Reply[SubscriptionDetail]) -> bool:
     return reply.content.status not in (None, _ACTIVE)
 
 
-async def _made_by(ledger: Ledger, claim: Claim) -> Claim | None:
-    """The job that made the old binding, where the request named it and its record is still there."""
-    job_id = rebinding(claim).old_job_id
+async def _record_of(ledger: Ledger, job_id: str) -> Claim | None:
+    """Of the job that made the old binding, if it is still there."""
     try:
         return await ledger.claim_of_ended(job_id) if job_id else None
     except (JobNotFoundError, BrokenRecordError):

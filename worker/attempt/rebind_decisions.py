@@ -107,7 +107,7 @@ def is_untouched(claim: Claim) -> bool:
 # --- look_up ---
 
 
-def looked_up(claim: Claim, outcome: Outcome, new: Fields, old: Fields) -> Settlement:
+def looked_up(claim: Claim, outcome: Outcome, new: Fields, old: Fields, *, made_by: str = "") -> Settlement:
     """The old binding was read.
 
     Args:
@@ -115,9 +115,11 @@ def looked_up(claim: Claim, outcome: Outcome, new: Fields, old: Fields) -> Settl
         outcome: of the query.
         new: parameters of the bind to come.
         old: parameters that would make the old binding again.
+        made_by: the job that made the old one, where that is known.
     """
     step = RebindStep.BIND_NEW if rebinding(claim).is_on_new_x else RebindStep.UNBIND_OLD
-    return next_step(step, {**told(outcome), "request": _json(new), "old": _json(old)})
+    known: Fields = {"binding_id": made_by} if made_by else {}
+    return next_step(step, {**told(outcome), **known, "request": _json(new), "old": _json(old)})
 
 
 def not_looked_up(claim: Claim, outcome: Outcome, rules: RetryRules) -> Settlement:

@@ -5,6 +5,9 @@ from typing import Annotated
 import typer
 
 JobId = Annotated[str, typer.Argument(metavar="JOB_ID", help="The bind job that made the binding, as `axn bind` said.")]
+OutOrderId = Annotated[
+    str, typer.Option(help="Instead of JOB_ID: the order that it was bound for; must have one active binding.")
+]
 SubsId = Annotated[str, typer.Option(help="Instead of JOB_ID: the binding's id at the provider.")]
 PhoneNoX = Annotated[str, typer.Option(help="Beside --subs-id: its X.")]
 PoolKey = Annotated[str, typer.Option(help="Beside --subs-id: the pool of X; default AXN_POOL_KEY.")]

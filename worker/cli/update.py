@@ -21,6 +21,7 @@ def update(
     call_display_type: Annotated[str, typer.Option(help="1, 2 or 3.")] = "",
     out_id: Annotated[str, typer.Option(help="Your id, told in call receipts.")] = "",
     record: Annotated[bool | None, typer.Option("--record/--no-record", help="Record calls.")] = None,
+    out_order_id: changes.OutOrderId = "",
     subs_id: changes.SubsId = "",
     phone_no_x: changes.PhoneNoX = "",
     pool_key: changes.PoolKey = "",
@@ -46,8 +47,8 @@ def update(
     """
     given = {
         "callback_secret_name": callback_secret_name,
-        "bind_job_id": job_id, "subs_id": subs_id, "phone_no_x": phone_no_x, "pool_key": pool_key,
-        "product_type": product_type, "is_confirmed": confirmed or None, "phone_no_a": phone_no_a,
+        "bind_job_id": job_id, "out_order_id": out_order_id, "subs_id": subs_id, "phone_no_x": phone_no_x,
+        "pool_key": pool_key, "product_type": product_type, "is_confirmed": confirmed or None, "phone_no_a": phone_no_a,
         "phone_no_b": phone_no_b, "expiration": expiration, "expires_in": expires_in, "group_id": group_id,
         "call_restrict": call_restrict, "call_display_type": call_display_type, "out_id": out_id,
         "is_recording_enabled": record, "callback_url": callback_url, "idempotency_key": idempotency_key,

@@ -58,6 +58,11 @@ class JobState(StrEnum):
         """Whether what was asked for is done."""
         return self in (JobState.BOUND, JobState.UPDATED, JobState.UNBOUND)
 
+    @property
+    def is_bound(self) -> bool:
+        """Whether the job made a binding: its record is that binding's record, too."""
+        return self in (JobState.BOUND, JobState.OLD_LEFT_BOUND)
+
 
 class Lane(StrEnum):
     """A Celery queue and a priority in the pace."""
@@ -153,4 +158,4 @@ class Job:
     @property
     def is_bound(self) -> bool:
         """Whether it has its X."""
-        return self.state in (JobState.BOUND, JobState.OLD_LEFT_BOUND)
+        return self.state.is_bound

@@ -29,9 +29,9 @@ from worker.provider.nonce import new_seed
 
 _INSTEAD_OF_POOL_KEY = {
     JobKind.BIND: ("no_type",),
-    JobKind.UPDATE: ("product_type", "bind_job_id"),
-    JobKind.UNBIND: ("product_type", "bind_job_id"),
-    JobKind.REBIND: ("product_type", "bind_job_id"),
+    JobKind.UPDATE: ("product_type", "bind_job_id", "out_order_id"),
+    JobKind.UNBIND: ("product_type", "bind_job_id", "out_order_id"),
+    JobKind.REBIND: ("product_type", "bind_job_id", "out_order_id"),
 }
 
 _CALLBACK_WISHES = ("callback_deadline", "callback_order_key", "callback_secret_name")
@@ -91,7 +91,7 @@ class Acceptance:
         Args:
             request: whose form is already checked.
             key: an idempotency key for requests that bring none.
-            found: what the ledger knows of the bind jobs that updates and unbinds name.
+            found: what the ledger knows of the bind jobs and orders that updates and unbinds name.
             unknown_secrets: names of callback secrets that there are none of.
 
         Raises:
@@ -102,6 +102,7 @@ class Acceptance:
             rule = "no such secret; `axn callbacks rotate --name` makes one, `axn callbacks secrets` lists them"
             faults.append(FieldFault("callback_secret_name", str(request.callback_secret_name), rule))
         parameters: dict[str, str] = {}
+        binding_id = ""
         rebind: Rebinding | FieldFault | None = None
         if isinstance(request, BindRequest):
             expiration = self._expiration(request)
@@ -113,17 +114,18 @@ class Acceptance:
             if isinstance(binding, FieldFault):
                 faults.append(binding)
             elif isinstance(request, RebindRequest):
-                rebind = rebinding_of(request, binding)
+                rebind, binding_id = rebinding_of(request, binding), binding.binding_id
                 parameters = request.wire_wishes(self._expiration(request))
                 faults += [rebind] if isinstance(rebind, FieldFault) else []
             elif not faults:
+                binding_id = binding.binding_id
                 parameters = change_parameters(request, binding, self._expiration(request))
         if faults:
             raise InvalidRequestError(faults)
-        job = self._job(request, parameters, request.idempotency_key or key)
+        job = self._job(request, parameters, request.idempotency_key or key, binding_id)
         return dataclasses.replace(job, rebind=rebind) if isinstance(rebind, Rebinding) else job
 
-    def _job(self, request: AnyRequest, parameters: Mapping[str, str], key: str | None) -> NewJob:
+    def _job(self, request: AnyRequest, parameters: Mapping[str, str], key: str | None, binding_id: str) -> NewJob:
         deadline = request.deadline
         return NewJob(
             job_id=job_id_for_key(key) if key else new_job_id(self.clock.unix_ms()),
@@ -139,6 +141,7 @@ class Acceptance:
             kind=request.kind,
             is_confirmed=isinstance(request, ChangeRequest) and request.names_confirmed_binding,
             callback=_wishes_of(request),
+            binding_id=binding_id,
         )
 
     def is_far_enough(self, expiration: datetime) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 from worker.domain.binding import Binding
 from worker.domain.change_request import ChangeRequest
+from worker.domain.masking import mask_value
 from worker.domain.rebind_request import RebindRequest
 from worker.domain.rebinding import RebindMode
 from worker.domain.unbind_request import UnbindRequest
@@ -14,8 +15,9 @@ from worker.errors import FieldFault
 from worker.ledger.rebind_record import Rebinding
 from worker.provider.actions import ASPECTS, UnbindSubscription, UpdateSubscription
 
-FoundBindings = Mapping[str, Binding | str]
-"""By the ids of bind jobs: their bindings, the states of those that have none, empty for those without a record."""
+FoundBindings = Mapping[str | ChangeRequest, Binding | str]
+"""By the ids of bind jobs: their bindings, the states of those that have none, empty for those without a record. By the
+requests that name an order: the binding, or why it is not known which."""
 
 _OPERATE_TYPES = {aspect: operate_type for operate_type, aspect in ASPECTS.items()}
 
@@ -28,6 +30,11 @@ def named_binding(request: ChangeRequest, found: FoundBindings, default_pool_key
         found: of the bind job that it may name.
         default_pool_key: for requests that name X themselves, and no pool.
     """
+    if request.out_order_id is not None:
+        of_order = found.get(request, "was not looked up")
+        if isinstance(of_order, str):
+            return FieldFault("out_order_id", mask_value(request.out_order_id), of_order)
+        return _in_its_pool(request, of_order)
     if request.bind_job_id is None:
         assert request.subs_id is not None  # noqa: S101 - given without bind_job_id: the model checks it
         assert request.phone_no_x is not None  # noqa: S101 - as above
@@ -39,6 +46,10 @@ def named_binding(request: ChangeRequest, found: FoundBindings, default_pool_key
         return FieldFault("bind_job_id", request.bind_job_id, f"{rule}: name the binding by subs_id and phone_no_x")
     if isinstance(binding, str):
         return FieldFault("bind_job_id", request.bind_job_id, f"this job is {binding}, not bound")
+    return _in_its_pool(request, binding)
+
+
+def _in_its_pool(request: ChangeRequest, binding: Binding) -> Binding | FieldFault:
     if binding.pool_key and request.product_type:
         return FieldFault("product_type", "", "must not be given: the bind job names its pool")
     if not binding.pool_key and not request.product_type:
@@ -86,5 +97,4 @@ def rebinding_of(request: RebindRequest, binding: Binding) -> Rebinding | FieldF
         old_phone_no_x=binding.phone_no_x,
         old_pool_key=binding.pool_key,
         old_product_type=request.product_type or "",
-        old_job_id=request.bind_job_id or "",
     )

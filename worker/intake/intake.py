@@ -11,13 +11,13 @@ from typing import Protocol
 from worker.domain.any_request import AnyRequest
 from worker.domain.callback_secret import check_secret_name
 from worker.domain.callback_url import check_callback_url
-from worker.domain.change_request import ChangeRequest
 from worker.domain.durability import Durability
 from worker.domain.job import JobKind, Lane
 from worker.domain.job_ids import job_id_for_key
 from worker.errors import DurabilityUnconfirmedError, FieldFault, IdempotencyConflictError, InvalidRequestError
 from worker.intake.acceptance import Acceptance
-from worker.intake.changes import FoundBindings
+from worker.intake.naming import NamedBindings
+from worker.ledger.bindings import BindingLedger
 from worker.ledger.durable import DurableOpening
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import NewJob
@@ -58,9 +58,12 @@ class Intake:
         durable: DurableOpening,
         announcer: Announcer,
         secrets: SecretNames,
+        *,
+        bindings: BindingLedger,
     ) -> None:
         self.acceptance = acceptance
         self._secrets = secrets
+        self._named_bindings = NamedBindings(ledger, bindings)
         self._ledger = ledger
         self._durable = durable
         self._announcer = announcer
@@ -80,7 +83,7 @@ class Intake:
         """
         job = self.acceptance.job_of(
             request,
-            found=await self._bindings_named_by([request]),
+            found=await self._named_bindings.by([request]),
             unknown_secrets=await self._unknown_secrets_of([request]),
         )
         await self._durable.check(durability)
@@ -142,7 +145,7 @@ class Intake:
         return await self._durable.open_many(jobs, durability)
 
     async def _all_jobs(self, requests: Sequence[AnyRequest]) -> list[NewJob]:
-        found = await self._bindings_named_by(requests)
+        found = await self._named_bindings.by(requests)
         unknown_secrets = await self._unknown_secrets_of(requests)
         jobs, faults = [], []
         for index, request in enumerate(requests):
@@ -153,11 +156,6 @@ class Intake:
         if faults:
             raise InvalidRequestError(faults)
         return jobs
-
-    async def _bindings_named_by(self, requests: Sequence[AnyRequest]) -> FoundBindings:
-        changes = [request for request in requests if isinstance(request, ChangeRequest)]
-        job_ids = list({change.bind_job_id for change in changes if change.bind_job_id is not None})
-        return dict(zip(job_ids, await self._ledger.bindings_of(job_ids), strict=True)) if job_ids else {}
 
     async def _unknown_secrets_of(self, requests: Sequence[AnyRequest]) -> frozenset[str]:
         names = {request.callback_secret_name for request in requests if request.callback_secret_name}
@@ -187,7 +185,7 @@ class Intake:
             return self.acceptance.job_of(
                 request,
                 key=task_id,
-                found=await self._bindings_named_by([request]),
+                found=await self._named_bindings.by([request], task_id),
                 unknown_secrets=await self._unknown_secrets_of([request]),
             )
         except InvalidRequestError as invalid:

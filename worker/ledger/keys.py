@@ -35,6 +35,16 @@ def dead_callbacks_key(partition: int) -> str:
     return f"{VERSION}:{partition_tag(partition)}:dead_callbacks"
 
 
+def bindings_key(partition: int) -> str:
+    """Sorted set: id of a job that bound -> Unix ms at which its binding ends, or has ended."""
+    return f"{VERSION}:{partition_tag(partition)}:bindings"
+
+
+def binding_index_key(partition: int) -> str:
+    """Hash: digest of a binding's name -> ids of the jobs that bound, run together, newest last."""
+    return f"{VERSION}:{partition_tag(partition)}:binding_index"
+
+
 ALL_PARTITIONS = range(PARTITION_COUNT)
 
 
@@ -50,6 +60,8 @@ class JobKeys:
     audit: str
     dead_callbacks: str
     ended_channel: str
+    bindings: str
+    binding_index: str
 
 
 def job_keys(job_id: str) -> JobKeys:
@@ -65,6 +77,8 @@ def job_keys(job_id: str) -> JobKeys:
         audit=audit_key(partition),
         dead_callbacks=dead_callbacks_key(partition),
         ended_channel=f"{prefix}:ended:{job_id}",
+        bindings=bindings_key(partition),
+        binding_index=binding_index_key(partition),
     )
 
 

@@ -20,12 +20,17 @@ from worker.ledger.records import (
     NewJob,
     Settlement,
     claim_from_record,
+    is_bound_state,
     job_from_record,
 )
+from worker.ledger.registration import registration_of
 from worker.redis_faults import asking
 from worker.redis_scripts import load_script
 
 _CONFLICT = -1
+_NAMED_BINDING = (
+    "digest", "binding_id", "subs_id", "phone_no_x", "request", "old_subs_id", "old_phone_no_x", "old_pool_key"
+)  # fmt: skip
 
 
 class Ledger:
@@ -176,6 +181,7 @@ class Ledger:
         keys = job_keys(claim.job_id)
         callback = settlement.callback
         fields = flatten(settlement.fields.items())
+        expires_at, names = registration_of(claim, settlement)
         status, _ = await self._settle(
             [
                 keys.job,
@@ -184,6 +190,8 @@ class Ledger:
                 keys.failed,
                 callback_key(callback.webhook_id) if callback else keys.job,
                 callback.line_key if callback else keys.job,
+                keys.bindings,
+                keys.binding_index,
             ],
             [
                 claim.token,
@@ -196,6 +204,8 @@ class Ledger:
                 *(_times_of(callback, self._give_up_ms) if callback else ("", 0, 0, 0, "")),
                 settlement.grace_ms,
                 len(fields),
+                expires_at,
+                names,
                 *fields,
                 *(callback.pairs(claim.job_id) if callback else ()),
             ],
@@ -273,13 +283,49 @@ class Ledger:
         async with asking(self._redis, is_one_call=False), self._redis.pipeline(transaction=False) as pipeline:
             for job_id in job_ids:
                 pipeline.hmget(job_keys(job_id).job, ["state", "subs_id", "phone_no_x", "request"])
-            return [_binding_in(*reply) for reply in await pipeline.execute()]
+            replies = await pipeline.execute()
+        return [_binding_in(job_id, *reply) for job_id, reply in zip(job_ids, replies, strict=True)]
+
+    async def changes_filed_as(self, job_ids: Sequence[str]) -> list[tuple[str, Binding]]:
+        """Of jobs that change a binding: the digest of the request, and the binding; all empty where there is no job.
+
+        Raises:
+            LedgerUnavailableError: says what is wrong with Redis.
+        """
+        if not job_ids:
+            return []
+        async with asking(self._redis, is_one_call=False), self._redis.pipeline(transaction=False) as pipeline:
+            for job_id in job_ids:
+                pipeline.hmget(job_keys(job_id).job, _NAMED_BINDING)
+            replies = await pipeline.execute()
+        return [(digest or "", _changed_by(*named)) for digest, *named in replies]
 
 
-def _binding_in(state: str | None, subs_id: str | None, phone_no_x: str | None, request: str | None) -> Binding | str:
-    if state not in (JobState.BOUND, JobState.OLD_LEFT_BOUND):
+def _binding_in(
+    job_id: str, state: str | None, subs_id: str | None, phone_no_x: str | None, request: str | None
+) -> Binding | str:
+    if state is None or not is_bound_state(state):
         return state or ""
-    return Binding(subs_id or "", phone_no_x or "", json.loads(request or "{}").get("PoolKey", ""))
+    return _named_in(job_id, subs_id, phone_no_x, request)
+
+
+def _named_in(binding_id: str | None, subs_id: str | None, phone_no_x: str | None, request: str | None) -> Binding:
+    pool_key = json.loads(request or "{}").get("PoolKey", "")
+    return Binding(subs_id or "", phone_no_x or "", pool_key, binding_id or "")
+
+
+def _changed_by(
+    binding_id: str | None,
+    subs_id: str | None,
+    phone_no_x: str | None,
+    request: str | None,
+    *old: str | None,
+) -> Binding:
+    """Of a rebind, whose own are the new binding's, what its record tells of the old one."""
+    old_subs_id, old_phone_no_x, old_pool_key = old
+    if old_subs_id:
+        return Binding(old_subs_id, old_phone_no_x or "", old_pool_key or "", binding_id or "")
+    return _named_in(binding_id, subs_id, phone_no_x, request)
 
 
 def _times_of(callback: OwedCallback, give_up_ms: int) -> tuple[str, int, int, int, str]:

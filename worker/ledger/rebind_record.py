@@ -18,7 +18,6 @@ class Rebinding:
     Attributes:
         step: what is to be done next.
         old_subs_id, old_phone_no_x, old_pool_key, old_product_type: the old binding as the provider names it.
-        old_job_id: the job that made it, where the request named that.
         old: parameters of BindAxn by which the old binding could be made again; empty until it was looked up.
         refused_since: since when X is refused as taken though nobody but us should have had it, Unix ms; else 0.
         reason: why X could not be bound as asked, where something else is tried.
@@ -31,7 +30,6 @@ class Rebinding:
     step: RebindStep = RebindStep.LOOK_UP
     old_pool_key: str = ""
     old_product_type: str = ""
-    old_job_id: str = ""
     old: Mapping[str, str] = field(default_factory=dict)
     refused_since: int = 0
     reason: str = ""
@@ -64,7 +62,6 @@ class Rebinding:
             **self.told(),
             "old_pool_key": self.old_pool_key,
             "old_product_type": self.old_product_type,
-            "old_job_id": self.old_job_id,
         }
 
     @classmethod
@@ -81,7 +78,6 @@ class Rebinding:
             old_phone_no_x=record.get("old_phone_no_x", ""),
             old_pool_key=record.get("old_pool_key", ""),
             old_product_type=record.get("old_product_type", ""),
-            old_job_id=record.get("old_job_id", ""),
             old=_texts(json.loads(record.get("old") or "{}")),
             refused_since=int(record.get("refused_since", 0)),
             reason=record.get("reason", ""),

@@ -33,6 +33,7 @@ class NewJob:
         callback_secret_name: of the secret that signs its callback; empty: the receiver's.
         deadline_in_ms, deadline_at_ms: at most one of them; counted by Redis's clock.
         kind: what its parameters ask of the provider.
+        binding_id: of an update or unbind: the job that made the binding, where its request named it so.
         is_confirmed: of an update or unbind: SubsId, X and pool come from a confirmed bind, so that "no such binding"
             can only mean that it has ended.
         refusal: why the request can never be submitted, for requests that arrived as messages; else empty.
@@ -54,6 +55,7 @@ class NewJob:
     is_confirmed: bool = False
     callback: CallbackWishes = NO_WISHES
     rebind: Rebinding | None = None
+    binding_id: str = ""
 
     def pairs(self) -> list[str]:
         """Field, value, field, value …, without empty ones and the seed, which the script writes itself."""
@@ -68,6 +70,7 @@ class NewJob:
             "callback_url": self.callback_url,
             "callback_secret_name": self.callback_secret_name,
             "refusal": self.refusal,
+            "binding_id": self.binding_id,
             **self.callback.fields(),
             **self._named_binding(),
         }
@@ -98,6 +101,7 @@ class Claim:
         rescues: how many did: whoever held them died, or was cut off.
         look_up_since: when it was first asked what became of the last attempt, Unix ms; 0 where that is no question.
         code, message: as the last settlement wrote them.
+        binding_id: the job that made the binding which this one changes, where that is known; else empty.
         had_doubt: some attempt of this job (of a rebind: at this step) was unclear once, so that a conflict may be with
             its own binding.
         rebind: of a rebind job that was not refused at once.
@@ -134,6 +138,7 @@ class Claim:
     callback: CallbackWishes = NO_WISHES
     rebind: Rebinding | None = None
     finished_at: int = 0
+    binding_id: str = ""
 
     @property
     def was_sent_in_vain(self) -> bool:
@@ -246,6 +251,7 @@ def _claim(
             callback=CallbackWishes.from_record(record),
             rebind=Rebinding.from_record(record) if "mode" in record else None,
             finished_at=int(record.get("finished_at", 0)),
+            binding_id=record.get("binding_id", ""),
         )
     except ValueError as unreadable:
         raise BrokenRecordError(f"unreadable ({type(unreadable).__name__})") from None
@@ -294,6 +300,11 @@ def job_from_record(job_id: str, record: Mapping[str, str]) -> Job:
         old_phone_no_x=record.get("old_phone_no_x", ""),
         old_subs_id=record.get("old_subs_id", ""),
     )
+
+
+def is_bound_state(state: str) -> bool:
+    """Whether a record that tells this state is a binding's record, too."""
+    return any(known.is_bound for known in JobState if known == state)
 
 
 def _known(kind: type[EnumT], value: str | None, default: EnumT) -> EnumT:

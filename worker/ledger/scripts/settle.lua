@@ -1,7 +1,8 @@
 -- Writes what a claim came to, with the callback it owes, in one step. Refused unless the token still holds the lease.
 -- KEYS[1] job record (hash)    KEYS[2] timetable (sorted set)    KEYS[3] index of jobs in doubt (sorted set)
 -- KEYS[4] index of failed jobs (sorted set)    KEYS[5] callback record (hash)
--- KEYS[6] line of the callback's receiver (sorted set); all of one partition
+-- KEYS[6] line of the callback's receiver (sorted set)    KEYS[7] bindings (sorted set: job id -> Unix ms of the end)
+-- KEYS[8] index of bindings (hash: digest of a name -> job ids run together); all of one partition
 -- ARGV[1] token                ARGV[2] the job's timetable member    ARGV[3] new state
 -- ARGV[4] ms until it may be claimed again, for waiting
 -- ARGV[5] what is known of the attempt: 'closed', 'open' (may have been done) or 'unsent' (its number is given back)
@@ -11,17 +12,32 @@
 -- ARGV[10] ms after which it is given up in any case      ARGV[11] its own deadline, Unix ms, 0 for none
 -- ARGV[12] timetable member of the line
 -- ARGV[13] how many ms later than that the timetable looks
--- ARGV[14] how many of the following arguments are pairs of the job's record; the rest are pairs of the callback's
+-- ARGV[14] how many of the arguments from the 17th on are pairs of the job's record; the rest are the callback's pairs
+-- ARGV[15] Unix ms until which a binding is bound that this settlement tells of, 0 for none: the job's record then stays,
+--   as the binding's, until sweep_bindings.lua takes it out    ARGV[16] digests of the binding's names, 14 letters each
 -- Returns {status, now_ms}: 1 settled (also when this token settled it before), 0 refused.
+local function register()
+  local id = string.match(ARGV[2], ':(.*)$')
+  redis.call('ZADD', KEYS[7], ARGV[15], id)
+  local digests, entries = {}, {}
+  for digest in string.gmatch(ARGV[16], string.rep('%x', 14)) do digests[#digests + 1] = digest end
+  if #digests == 0 then return end
+  for i, ids in ipairs(redis.call('HMGET', KEYS[8], unpack(digests))) do
+    -- A name that half the shop shares must not make each bind dearer: its newest 32 are enough.
+    entries[2 * i - 1], entries[2 * i] = digests[i], string.sub((ids or '') .. id, -26 * 32)
+  end
+  redis.call('HSET', KEYS[8], unpack(entries))
+end
+
 local job = redis.call('HMGET', KEYS[1], 'state', 'token', 'deadline_at')
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if job[2] ~= ARGV[1] then return {0, now} end
 if job[1] ~= 'submitting' then return {1, now} end
 local now_text = string.format('%.0f', now)
-local pairs_end = 14 + tonumber(ARGV[14])
+local pairs_end = 16 + tonumber(ARGV[14])
 redis.call('HDEL', KEYS[1], 'lease_until', 'is_probe', 'is_late', 'rescues')
-redis.call('HSET', KEYS[1], 'state', ARGV[3], unpack(ARGV, 15, pairs_end))
+redis.call('HSET', KEYS[1], 'state', ARGV[3], unpack(ARGV, 17, pairs_end))
 if ARGV[5] ~= 'open' then redis.call('HSET', KEYS[1], 'open', '0') end
 if ARGV[5] == 'unsent' then redis.call('HINCRBY', KEYS[1], 'attempts', -1) end
 if ARGV[3] == 'waiting' then
@@ -38,7 +54,7 @@ else
   else
     redis.call('HDEL', KEYS[1], 'open', 'seed', 'next_at', 'began_at', 'deadline_at', 'look_up_since', 'had_doubt',
       'old', 'refused_since')
-    redis.call('PEXPIRE', KEYS[1], ARGV[6])
+    if ARGV[15] == '0' then redis.call('PEXPIRE', KEYS[1], ARGV[6]) else register() end
   end
   if ARGV[3] == 'failed' then
     redis.call('ZADD', KEYS[4], now_text, ARGV[2])

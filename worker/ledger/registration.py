@@ -1,0 +1,52 @@
+"""A bound job is its binding's record: what settling it writes into the indexes by which bindings are found."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+
+from worker.domain.binding import BindingName, names_of
+from worker.domain.expiration import parse_expiration, unix_ms
+from worker.ledger.records import Claim, Settlement
+
+DIGEST_LENGTH = 14
+"""56 bits: should two names ever share one, they share an entry, and who reads the bindings in it sees their names."""
+NOT_BOUND = (0, "")
+
+
+def registration_of(claim: Claim, settlement: Settlement) -> tuple[int, str]:
+    """What settle.lua is told of a binding: its Expiration in Unix ms, and the digests of its names run together.
+
+    Whoever makes a binding by a job that was not filed as a bind settles it with the field `request`: the parameters
+    of BindAxn that it has now, as a JSON text. The record then reads as a bind's.
+
+    Returns:
+        `NOT_BOUND` where nothing was bound, or nobody can tell until when.
+    """
+    if not settlement.state.is_bound:
+        return NOT_BOUND
+    fields = settlement.fields
+    parameters = json.loads(str(fields["request"])) if "request" in fields else claim.parameters
+    expires_at = expires_at_of(parameters)
+    if not expires_at:
+        return NOT_BOUND
+    names = names_of(str(fields.get("subs_id", "")), str(fields.get("phone_no_x", "")), parameters)
+    return expires_at, digests_of(names)
+
+
+def expires_at_of(parameters: Mapping[str, str]) -> int:
+    """The Expiration among these wire parameters, in Unix ms; 0 where there is none that can be read."""
+    try:
+        return unix_ms(parse_expiration(parameters.get("Expiration")))
+    except ValueError:
+        return 0
+
+
+def digest_of(name: BindingName) -> str:
+    """What a name is called in the index. The scripts that change and sweep bindings reckon it in the same way."""
+    text = f"{name.kind.value}:{name.value}"
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:DIGEST_LENGTH]
+
+
+def digests_of(names: Iterable[BindingName]) -> str:
+    """Their digests, run together."""
+    return "".join(map(digest_of, names))
