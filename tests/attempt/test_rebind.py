@@ -279,9 +279,15 @@ async def test_each_step_has_retries_of_its_own(bench: RebindBench, mode: Rebind
     assert (await bench.to_its_end(await bench.filed(mode)))["state"] == "bound"
 
 
-@pytest.mark.parametrize("fate", [WRONG, NO_NUMBER], ids=["refused", "no number"])
-async def test_x_that_cannot_be_bound_as_asked_is_bound_as_it_was(bench: RebindBench, fate: Outcome) -> None:
-    bench.sandbox.fates["BindAxn"] = [fate] * (1 if fate is WRONG else 3)
+@pytest.mark.parametrize(
+    ("fate", "fates"),
+    [(WRONG, [WRONG]), (NO_NUMBER, [NO_NUMBER] * 3), (WRONG, [CONFLICT, WRONG, CONFLICT])],
+    ids=["refused", "no number", "not free at once each time"],
+)
+async def test_x_that_cannot_be_bound_as_asked_is_bound_as_it_was(
+    bench: RebindBench, fate: Outcome, fates: list[Fate]
+) -> None:
+    bench.sandbox.fates["BindAxn"] = list(fates)
     job = await bench.filed(SAME_X)
     record = await bench.to_its_end(job)
     (restored,) = bench.sandbox.live()

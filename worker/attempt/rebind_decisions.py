@@ -60,8 +60,8 @@ def has_bound(claim: Claim, settlement: Settlement) -> bool:
 
 def next_step(step: RebindStep, fields: Fields, knowledge: AttemptKnowledge = AttemptKnowledge.CLOSED) -> Settlement:
     """The step before is done: its counters are not those of the next one."""
-    anew: Fields = {"step": step.value, "retries": 0, "throttles": 0, "had_doubt": 0, "look_up_since": 0}
-    return Settlement(JobState.WAITING, knowledge, {**fields, **anew}, delay_ms=NEXT_STEP_MS)
+    anew = dict.fromkeys(("retries", "throttles", "had_doubt", "look_up_since", "refused_since"), 0)
+    return Settlement(JobState.WAITING, knowledge, {**fields, **anew, "step": step.value}, delay_ms=NEXT_STEP_MS)
 
 
 # --- what of each step is settled without the provider ---

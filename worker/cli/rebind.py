@@ -27,6 +27,7 @@ def rebind(
     new_phone_no_x: Annotated[str, typer.Option(help="A chosen new X (new-x).")] = "",
     new_pool_key: Annotated[str, typer.Option(help="The pool of the new X (new-x); default the old one's.")] = "",
     new_out_order_id: Annotated[str, typer.Option(help="Your order's id, of the new binding.")] = "",
+    out_order_id: changes.OutOrderId = "",
     subs_id: changes.SubsId = "",
     phone_no_x: changes.PhoneNoX = "",
     pool_key: changes.PoolKey = "",
@@ -55,7 +56,8 @@ def rebind(
     """
     given = {
         "callback_secret_name": callback_secret_name,
-        "bind_job_id": job_id, "subs_id": subs_id, "phone_no_x": phone_no_x, "pool_key": pool_key,
+        "bind_job_id": job_id, "out_order_id": out_order_id, "subs_id": subs_id, "phone_no_x": phone_no_x,
+        "pool_key": pool_key,
         "product_type": product_type, "mode": mode, "phone_no_a": phone_no_a, "phone_no_b": phone_no_b,
         "expiration": expiration, "expires_in": expires_in, "expect_city": expect_city,
         "call_restrict": call_restrict, "out_id": out_id, "is_recording_enabled": record,
