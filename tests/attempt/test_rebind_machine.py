@@ -21,7 +21,7 @@ FATES: tuple[Fate, ...] = (
     Outcome(Verdict.CONFLICT, "isv.BIND_CONFLICT"),
     Outcome(Verdict.NO_NUMBER, "isv.NO_AVAILABLE_NUMBER"),
 )  # fmt: skip
-EXAMPLES = 40
+EXAMPLES = 30
 
 
 async def check(url: str, mode: RebindMode, chosen: bool, on_doubt: OnDoubt, fates: list[Fate]) -> None:

@@ -39,8 +39,7 @@ from worker.ledger.ledger import Ledger
 from worker.ledger.rebind_record import Rebinding
 from worker.ledger.records import BrokenRecordError, Claim, Settlement
 from worker.provider.actions import QuerySubscriptionDetail
-from worker.provider.api import ProviderApi, Reply
-from worker.provider.replies import SubscriptionDetail
+from worker.provider.api import ProviderApi
 
 _log = logging.getLogger(__name__)
 _ACTIVE = 1
@@ -139,14 +138,14 @@ async def _look_up(hands: Hands, claim: Claim) -> Settlement:
     reply = await ProviderApi(hands.provider.for_lane(claim.lane)).query_subscription_detail(
         _query_of(rebinding(claim))
     )
+    if reply.content is None and reply.outcome.verdict is not Verdict.GONE:
+        return not_looked_up(claim, reply.outcome, hands.rules.retry)
     job_id = await hands.replacements.made_by(claim)
     made = await _record_of(hands.ledger, job_id)
     if reply.outcome.verdict is Verdict.GONE and _is_too_new_to_be_seen(claim, made, hands.rules.retry):
         return unsent_wait(claim, _SEEN_AGAIN_MS, "binding.unseen")
-    if _is_gone(reply):
+    if reply.content is None or reply.content.status not in (None, _ACTIVE):
         return gone(reply.outcome)
-    if reply.content is None:
-        return not_looked_up(claim, reply.outcome, hands.rules.retry)
     record = made.parameters if made else {}
     old = old_parameters(rebinding(claim), reply.content, record)
     new = new_parameters(rebinding(claim), old, claim.parameters)
@@ -162,12 +161,6 @@ def _query_of(rebind: Rebinding) -> QuerySubscriptionDetail:
         pool_key=rebind.old_pool_key or None,
         product_type=None if rebind.old_pool_key else rebind.old_product_type,
     )
-
-
-def _is_gone(reply: Reply[SubscriptionDetail]) -> bool:
-    if reply.content is None:
-        return reply.outcome.verdict is Verdict.GONE
-    return reply.content.status not in (None, _ACTIVE)
 
 
 async def _record_of(ledger: Ledger, job_id: str) -> Claim | None:

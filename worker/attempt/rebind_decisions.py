@@ -179,10 +179,12 @@ def _after_unbinding_first(claim: Claim, outcome: Outcome, settlement: Settlemen
     is_unclear = _may_have_been_sent(claim) or outcome.verdict in (Verdict.AMBIGUOUS, Verdict.NONCE_USED)
     if not is_unclear:
         return settlement
-    if settlement.state is JobState.WAITING:  # too late for a deadline: the number may be gone
-        return dataclasses.replace(settlement, fields={**settlement.fields, "had_doubt": 1, "deadline_at": 0})
+    # Too late for a deadline: the number may be gone.
+    fields = {**settlement.fields, "had_doubt": 1, "deadline_at": 0}
+    if settlement.state is JobState.WAITING:
+        return dataclasses.replace(settlement, fields=fields)
     message = f"the old binding may have ended, and its X was not bound again: {outcome.message}"
-    return Settlement(JobState.IN_DOUBT, AttemptKnowledge.CLOSED, {**settlement.fields, "message": message})
+    return Settlement(JobState.IN_DOUBT, AttemptKnowledge.CLOSED, {**fields, "message": message})
 
 
 # --- the steps that bind ---
