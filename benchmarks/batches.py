@@ -33,6 +33,7 @@ from worker.attempt.decisions import RetryRules
 from worker.attempt.found_bindings import FoundBindingsDesk
 from worker.attempt.leases import Leases
 from worker.attempt.paced_provider import PacedProvider
+from worker.attempt.replacements import RecordedReplacements
 from worker.attempt.stopping import Stop
 from worker.batches.assembly import build_batches, build_feeder
 from worker.batches.operations import Operation
@@ -116,6 +117,7 @@ def attempts_on(redis: Redis, ledger: Ledger, per_second: float) -> Attempts:
         provider=PacedProvider(NoDelay(), paces, 2_000, clock),
         bindings=BindingQueue(redis, ttl_ms=60_000),
         effects=BindingEffects(bindings_on(redis)),
+        replacements=RecordedReplacements(bindings_on(redis)),
         courier=NoCourier(),
         found_bindings=FoundBindingsDesk(ledger, clock, LEASE_MS),
         rules=AttemptRules(LEASE_MS, 10_000, 7_000, timedelta(seconds=60), retry),

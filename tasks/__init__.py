@@ -1,10 +1,10 @@
 """The producers' face and the Celery tasks.
 
-    from tasks import BindRequest, UnbindRequest, UpdateRequest, submit, submit_many, wait
+    from tasks import BindRequest, RebindRequest, UnbindRequest, UpdateRequest, submit, submit_many, wait
     from tasks import batch_report, read_batch, start_batch
 
 Tasks, each in a module of its name: `axn.jobs` and `axn.callbacks` take ids that stand in the ledger; `axn.bind`,
-`axn.update` and `axn.unbind` take one request from any Celery client.
+`axn.update`, `axn.unbind` and `axn.rebind` take one request from any Celery client.
 """
 
 from worker.batch_producers import (
@@ -21,6 +21,8 @@ from worker.domain.bind_request import BindRequest
 from worker.domain.durability import Durability
 from worker.domain.job import Job, JobKind, JobState, Lane, OnDoubt
 from worker.domain.job_ids import job_id_for_key
+from worker.domain.rebind_request import RebindRequest
+from worker.domain.rebinding import RebindMode
 from worker.domain.unbind_request import UnbindRequest
 from worker.domain.update_request import UpdateRequest
 from worker.errors import (
@@ -71,6 +73,8 @@ __all__ = [
     "Lane",
     "LedgerUnavailableError",
     "OnDoubt",
+    "RebindMode",
+    "RebindRequest",
     "ReportLine",
     "Submitted",
     "UnbindRequest",

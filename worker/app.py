@@ -26,7 +26,7 @@ def build_app(settings: Settings) -> Celery:
     app = Celery("axn", broker=settings.effective_broker_url, amqp="worker.broker:Amqp", set_as_current=False)
     visibility_s = max(600, 4 * duration_ms(settings.lease) // 1000)
     app.conf.update(
-        imports=("tasks.jobs", "tasks.bind", "tasks.update", "tasks.unbind", "tasks.callbacks"),
+        imports=("tasks.jobs", "tasks.bind", "tasks.update", "tasks.unbind", "tasks.rebind", "tasks.callbacks"),
         # Exchange and key are what any Celery client makes up for `queue="axn.checkout"`, so that both meet.
         task_queues=[Queue(lane.queue, Exchange(lane.queue, "direct"), lane.queue) for lane in Lane],
         task_default_queue=Lane.CHECKOUT.queue,

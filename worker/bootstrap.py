@@ -15,6 +15,7 @@ from worker.attempt.decisions import RetryRules
 from worker.attempt.found_bindings import FoundBindingsDesk
 from worker.attempt.leases import Leases
 from worker.attempt.paced_provider import PacedProvider
+from worker.attempt.replacements import RecordedReplacements
 from worker.attempt.resolution import Resolutions
 from worker.attempt.stopping import Stop
 from worker.batches.assembly import build_feeder
@@ -167,7 +168,8 @@ def build_producer(
     found_bindings = FoundBindingsDesk(ledger, clock, settings.lease_ms, full_a)
     return ProducerServices(
         settings, redis, ledger, intake, Endings(redis, ledger), announcer, executor, clock, found_bindings,
-        Resolutions(ledger, found_bindings, Audit(redis), clock, settings.lease_ms, full_a), durable,
+        Resolutions(ledger, found_bindings, Audit(redis), RecordedReplacements(bindings),
+                    clock, settings.lease_ms, full_a), durable,
         PaceDesk(redis, account=account_of(settings.access_key_id), endpoint=urlsplit(settings.endpoint).netloc,
                  per_second=settings.pace.per_second),
         Rotations(secrets), bindings,
@@ -198,6 +200,7 @@ def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) ->
         effects=BindingEffects(producer.bindings),
         courier=delivery,
         found_bindings=producer.found_bindings,
+        replacements=RecordedReplacements(producer.bindings),
         rules=_attempt_rules(settings),
         clock=producer.clock,
         slots=asyncio.Semaphore(settings.in_flight),

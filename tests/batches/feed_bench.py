@@ -14,7 +14,7 @@ from worker.batches.feeding import Session
 from worker.batches.operations import Operation
 from worker.batches.raw_rows import RawRow
 from worker.batches.row_codec import RowCodec
-from worker.batches.row_jobs import RebindRequests, RowJobs
+from worker.batches.row_jobs import RowJobs
 from worker.batches.row_rules import RowRules
 from worker.batches.rows import Row
 from worker.callbacks.guard import ReceiverRules
@@ -102,11 +102,11 @@ class FeedBench:
         self.rows = self.rows_by()
         self.told = Told()
 
-    def rows_by(self, clock: Clock | None = None, rebinds: RebindRequests | None = None) -> RowJobs:
+    def rows_by(self, clock: Clock | None = None, kind: type[Acceptance] = Acceptance) -> RowJobs:
         """Who makes jobs of rows."""
-        acceptance = Acceptance(ACCEPTANCE.rules, clock or SystemClock())
+        acceptance = kind(ACCEPTANCE.rules, clock or SystemClock())
         named = NamedBindings(self.ledger, bindings_of(self.redis))
-        return RowJobs(acceptance, named, CallbackSecrets(self.redis), rebinds)
+        return RowJobs(acceptance, named, CallbackSecrets(self.redis))
 
     async def started(self, rows: Sequence[Row], name: str = "b", **options: Any) -> str:
         """A sealed batch of these rows."""

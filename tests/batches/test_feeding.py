@@ -16,13 +16,16 @@ from tests.ledger.support import callback_record_of, claimed, now_ms, opened, re
 from worker.batches.feeding import Feeder
 from worker.batches.operations import Operation
 from worker.clock import SystemClock
+from worker.domain.any_request import AnyRequest
 from worker.domain.batch import BatchState, batch_id_for_name, row_job_id
 from worker.domain.job import JobState, Lane
+from worker.domain.rebind_request import RebindRequest
 from worker.errors import BatchConflictError, BatchNotFoundError
+from worker.intake.acceptance import Acceptance
 from worker.ledger.batch_feed import Cursor
 from worker.ledger.batch_rows import batch_keys
 from worker.ledger.keys import job_keys
-from worker.ledger.records import AttemptKnowledge, Settlement
+from worker.ledger.records import AttemptKnowledge, NewJob, Settlement
 from worker.local.redis_server import EmbeddedRedis
 
 from .feed_bench import BOUND, DOUBT, FAILED, NO_NUMBER, Crash, FeedBench, bind_rows, row
@@ -320,11 +323,14 @@ async def test_a_row_whose_job_is_there_is_not_refused_when_it_is_fed_again(benc
 
 
 async def test_a_row_that_breaks_us_does_not_hold_up_the_others(bench: FeedBench) -> None:
-    def breaks(row: Any) -> Any:
-        raise ZeroDivisionError
+    class Breaking(Acceptance):
+        def job_of(self, request: AnyRequest, **found: Any) -> NewJob:
+            if isinstance(request, RebindRequest):
+                raise ZeroDivisionError
+            return super().job_of(request, **found)
 
     rebind = row(2, {"bind_job_id": "0" * 26}, Operation.REBIND)
-    bench.rows = bench.rows_by(rebinds=breaks)
+    bench.rows = bench.rows_by(kind=Breaking)
     batch_id = await bench.started([rebind, *bind_rows(1)])
     assert await bench.turn(batch_id)
     assert len(bench.told.ids) == 1

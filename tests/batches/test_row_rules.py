@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.batches.like_rows import _CHECKS
-from worker.batches.operations import ALL_FIELDS, FIELDS, Operation, RebindMode
+from worker.batches.operations import ALL_FIELDS, FIELDS, Operation
 from worker.batches.raw_rows import RawRow
 from worker.batches.row_rules import BadRowError, RowRules
 from worker.batches.rows import BindRow, ChangeRow, RebindRow, Row
 from worker.domain.bind_request import BindRequest
+from worker.domain.rebinding import RebindMode
 from worker.domain.unbind_request import UnbindRequest
 from worker.domain.update_request import UpdateRequest
 

@@ -26,7 +26,7 @@ COMMANDS = paths_below(get_command(app))
 def test_axn_names_all_its_commands(axn: Axn) -> None:
     ended = axn("--help")
     assert ended.status == 0
-    assert {"up", "demo", "sandbox", "receiver", "worker", "bind", "update", "unbind", "job", "pace"} <= {
+    assert {"up", "demo", "sandbox", "receiver", "worker", "bind", "update", "unbind", "rebind", "job", "pace"} <= {
         path[0] for path in COMMANDS
     }
     assert [path for path in COMMANDS if path[0] not in ended.out] == []
@@ -61,7 +61,9 @@ def test_every_command_shows_an_example_of_itself(axn: Axn, command: list[str]) 
 
 
 @pytest.mark.parametrize(
-    "command", [["bind"], ["update"], ["unbind"], ["job", "show"], ["jobs"], ["demo"], ["pace", "set"]], ids=" ".join
+    "command",
+    [["bind"], ["update"], ["unbind"], ["rebind"], ["job", "show"], ["jobs"], ["demo"], ["pace", "set"]],
+    ids=" ".join,
 )
 def test_commands_that_report_tell_their_exit_statuses(axn: Axn, command: list[str]) -> None:
     assert "Exit status: 0" in axn(*command, "--help").out

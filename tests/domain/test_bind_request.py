@@ -79,11 +79,12 @@ def test_an_unknown_field_unlike_any_other_is_refused_without_a_guess() -> None:
 
 
 BAD_BY_FIELD: dict[str, Any] = {
-    "phone_no_a": "150 0000 0000", "pool_key": "", "expiration": "2026-02-30 00:00:00", "phone_no_b": "+8615000000000",
-    "phone_no_x": 15000000000, "expect_city": "a\nb", "is_recording_enabled": "maybe", "out_id": "x" * 1025,
-    "out_order_id": 7, "no_type": b"x", "call_display_type": 4, "call_restrict": "CONTROL_CLEAR_DISABLE",
+    "phone_no_a": "150 0000 0000", "expiration": "2026-02-30 00:00:00", "phone_no_b": "+8615000000000",
+    "expect_city": "a\nb", "is_recording_enabled": "maybe", "out_id": "x" * 1025,
+    "no_type": b"x", "call_display_type": 4, "call_restrict": "CONTROL_CLEAR_DISABLE",
     "call_timeout": 0, "asr_status": 2, "asr_model_id": [], "ring_config": "[1]", "extend": "\ud800", "owner_id": "-1",
-    "resource_owner_id": "x", "resource_owner_account": "\x00", "on_doubt": "ask", "callback_url": "ftp://h",
+    "resource_owner_id": "x", "resource_owner_account": "\x00", "on_doubt": "ask", "pool_key": "",
+    "phone_no_x": 15000000000, "out_order_id": 7, "callback_url": "ftp://h",
     "idempotency_key": "k" * 257, "callback_deadline": "tomorrow", "callback_order_key": "o" * 257,
     "deadline": "2026-12-01T00:00:00", "lane": "renewal",
 }  # fmt: skip

@@ -5,7 +5,7 @@ from redis.asyncio import Redis
 from worker.batches.desk import Ask, BatchStore
 from worker.batches.feeding import Feeder
 from worker.batches.row_codec import RowCodec
-from worker.batches.row_jobs import NamedBindings, RebindRequests, RowJobs, SecretNames
+from worker.batches.row_jobs import NamedBindings, RowJobs, SecretNames
 from worker.batches.rows import Row
 from worker.batches.starting import Starting
 from worker.clock import Clock
@@ -45,7 +45,6 @@ def build_feeder(
     announcer: Announcer,
     clock: Clock,
     give_up_ms: int,
-    rebinds: RebindRequests | None = None,
     lease_ms: int = _LEASE_MS,
 ) -> Feeder:
     """Feeds the batches that messages name; a process that does not consume the batch lane gets none.
@@ -59,8 +58,7 @@ def build_feeder(
         announcer: tells the batch lane of the jobs.
         clock: of this process.
         give_up_ms: after which the callback of a batch's end is given up.
-        rebinds: as for `RowJobs`.
         lease_ms: after which a feeder that is not heard of is replaced.
     """
     feed = FeedLedger(redis, ledger, lease_ms=lease_ms, give_up_ms=give_up_ms)
-    return Feeder(feed, RowJobs(acceptance, bindings, secrets, rebinds), announcer, clock)
+    return Feeder(feed, RowJobs(acceptance, bindings, secrets), announcer, clock)

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from worker.batches.operations import Operation, RebindMode
+from worker.batches.operations import Operation
 from worker.batches.rows import BindRow, ChangeRow, NamedBinding, RebindRow, Row
+from worker.domain.rebinding import RebindMode
 
 _DIGEST_BYTES = 16
 

@@ -2,12 +2,12 @@
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from worker.batches.row_codec import RowCodec
-from worker.batches.rows import RebindRow, Row
+from worker.batches.rows import Row
 from worker.domain.any_request import AnyRequest
 from worker.domain.batch import row_job_id
 from worker.domain.job import Lane
@@ -23,7 +23,6 @@ _BROKEN = "row.broken"
 _INVALID = "request.invalid"
 _CODES = {"expiration": "expiration.too_near", "out_order_id": "order.unclear"}
 """Of rows that have no other fault than in this field: what only their turn could show."""
-_NO_REBINDS = "rebind.unsupported"
 
 
 class NamedBindings(Protocol):
@@ -38,10 +37,6 @@ class SecretNames(Protocol):
 
     async def unknown_names(self, names: Iterable[str]) -> frozenset[str]:
         """Those that have no key."""
-
-
-RebindRequests = Callable[[RebindRow], AnyRequest]
-"""Makes the request of a rebind's row; InvalidRequestError where it breaks a rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +69,6 @@ class RowJobs:
         acceptance: judges every request, of rows as of others.
         bindings: that rows name.
         secrets: that rows name.
-        rebinds: of rows that rebind; None: they are refused.
     """
 
     def __init__(
@@ -82,12 +76,10 @@ class RowJobs:
         acceptance: Acceptance,
         bindings: NamedBindings,
         secrets: SecretNames,
-        rebinds: RebindRequests | None = None,
     ) -> None:
         self._acceptance = acceptance
         self._bindings = bindings
         self._secrets = secrets
-        self._rebinds = rebinds
 
     async def jobs_of(self, rows: Sequence[PlacedRow]) -> tuple[list[NewJob], list[RefusedRow]]:
         """Some rows' jobs; each question to the ledger is asked once for all of them."""
@@ -112,14 +104,8 @@ class RowJobs:
     def _requests(self, rows: Sequence[PlacedRow]) -> tuple[list[tuple[PlacedRow, AnyRequest]], list[RefusedRow]]:
         requests, refused = [], []
         for placed in rows:
-            row = placed.row
             try:
-                if not isinstance(row, RebindRow):
-                    requests.append((placed, row.request()))
-                elif self._rebinds is None:
-                    refused.append(placed.refused(_NO_REBINDS, "no worker of this release rebinds"))
-                else:
-                    requests.append((placed, self._rebinds(row)))
+                requests.append((placed, placed.row.request()))
             except Exception as failure:  # noqa: BLE001 - as above
                 refused.append(_refusal(placed, failure))
         return requests, refused

@@ -13,12 +13,12 @@ from worker.batches.operations import (
     NAMING_FIELDS,
     OLD_AND_NEW,
     Operation,
-    RebindMode,
 )
 from worker.batches.raw_rows import RawRow
 from worker.batches.rows import BindRow, ChangeRow, NamedBinding, RebindRow, Row, row_key
 from worker.domain.job import JobKind
 from worker.domain.masking import mask_value
+from worker.domain.rebinding import RebindMode
 from worker.domain.request_fields import IdempotencyKey, Text
 from worker.errors import FieldFault, InvalidRequestError
 from worker.intake.acceptance import Acceptance

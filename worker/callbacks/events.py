@@ -21,6 +21,7 @@ _MOST_CODES = 50
 _BYTES_OF = {"out_id": _REFERENCE_BYTES, "out_order_id": _REFERENCE_BYTES, "message": _MESSAGE_BYTES}
 _OUTCOMES = {
     JobState.BOUND: "succeeded",
+    JobState.OLD_LEFT_BOUND: "old_left_bound",
     JobState.UPDATED: "succeeded",
     JobState.UNBOUND: "succeeded",
     JobState.FAILED: "failed",
@@ -49,7 +50,7 @@ def ended_body(
         unix_ms: when.
         attempts: how many were numbered.
         parameters: the action's business parameters.
-        fields: what the settlement writes: phone_no_x, subs_id, code and so on.
+        fields: what the settlement writes: phone_no_x, subs_id, code and so on; of a rebind also how far it came.
         full_phone_no_a: tell A itself; else only its masked form leaves.
     """
     data: dict[str, str | int] = {
@@ -67,9 +68,11 @@ def ended_body(
         "request_id": fields.get("request_id", ""),
         "attempts": attempts,
     }
-    if kind is JobKind.BIND:
+    if kind in (JobKind.BIND, JobKind.REBIND):
         # A chosen X that was not bound is nobody's number.
         data |= {"phone_no_x": fields.get("phone_no_x", ""), "possible_orphans": fields.get("possible_orphans", 0)}
+    if kind is JobKind.REBIND:
+        data |= {name: fields.get(name, "") for name in ("mode", "step", "old_phone_no_x", "old_subs_id")}
     if kind is JobKind.UPDATE:
         data["operate_type"] = parameters.get("OperateType", "")
     return _event(f"{kind.value}.{_OUTCOMES[state]}", unix_ms, data)

@@ -43,6 +43,10 @@ class Commands(LazyGroup):
             "worker.cli.unbind:unbind",
             "File an unbind request; with --wait, also wait until the binding has ended.",
         ),
+        "rebind": LazyCommand(
+            "worker.cli.rebind:rebind",
+            "File a rebind request; with --wait, also wait until it is done.",
+        ),
         "batch": LazyCommand("worker.cli.batch_group:app", "Bind, rebind, change or unbind many at once, from a file."),
         "bindings": LazyCommand(
             "worker.cli.bindings:app", "Look at bindings: found by their names, listed by their ends."

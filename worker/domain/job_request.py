@@ -127,7 +127,7 @@ class JobRequest(BaseModel):
     def _unknown_field_rule(cls, given_name: str) -> str:
         near = difflib.get_close_matches(given_name, (*cls.model_fields, *cls.field_by_wire_name), n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        return f"is no field of {'a' if cls.kind is JobKind.BIND else 'an'} {cls.kind.value} request{hint}"
+        return f"is no field of {'an' if cls.kind.value.startswith('u') else 'a'} {cls.kind.value} request{hint}"
 
 
 def _rule(error: Mapping[str, Any]) -> str:

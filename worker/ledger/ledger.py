@@ -29,6 +29,9 @@ from worker.redis_faults import asking
 from worker.redis_scripts import load_script
 
 _CONFLICT = -1
+_NAMED_BINDING = (
+    "digest", "binding_id", "subs_id", "phone_no_x", "request", "old_subs_id", "old_phone_no_x", "old_pool_key"
+)  # fmt: skip
 
 
 class Ledger:
@@ -297,12 +300,9 @@ class Ledger:
             return []
         async with asking(self._redis, is_one_call=False), self._redis.pipeline(transaction=False) as pipeline:
             for job_id in job_ids:
-                pipeline.hmget(job_keys(job_id).job, ["digest", "binding_id", "subs_id", "phone_no_x", "request"])
+                pipeline.hmget(job_keys(job_id).job, _NAMED_BINDING)
             replies = await pipeline.execute()
-        return [
-            (digest or "", _named_in(binding_id, subs_id, phone_no_x, request))
-            for digest, binding_id, subs_id, phone_no_x, request in replies
-        ]
+        return [(digest or "", _changed_by(*named)) for digest, *named in replies]
 
 
 def _binding_in(
@@ -316,6 +316,20 @@ def _binding_in(
 def _named_in(binding_id: str | None, subs_id: str | None, phone_no_x: str | None, request: str | None) -> Binding:
     pool_key = json.loads(request or "{}").get("PoolKey", "")
     return Binding(subs_id or "", phone_no_x or "", pool_key, binding_id or "")
+
+
+def _changed_by(
+    binding_id: str | None,
+    subs_id: str | None,
+    phone_no_x: str | None,
+    request: str | None,
+    *old: str | None,
+) -> Binding:
+    """Of a rebind, whose own are the new binding's, what its record tells of the old one."""
+    old_subs_id, old_phone_no_x, old_pool_key = old
+    if old_subs_id:
+        return Binding(old_subs_id, old_phone_no_x or "", old_pool_key or "", binding_id or "")
+    return _named_in(binding_id, subs_id, phone_no_x, request)
 
 
 def _times_of(callback: OwedCallback, give_up_ms: int) -> tuple[str, int, int, int, str]:

@@ -9,6 +9,7 @@ from typing import TypeVar
 from worker.domain.job import Job, JobKind, JobState, Lane, OnDoubt, Orphan
 from worker.errors import AxnError
 from worker.ledger.callback_records import NO_WISHES, RECORD_VERSION, CallbackWishes, OwedCallback, flatten
+from worker.ledger.rebind_record import Rebinding
 
 _REPLY_HEAD = 9
 _IS_POISON = 7
@@ -37,6 +38,7 @@ class NewJob:
             can only mean that it has ended.
         refusal: why the request can never be submitted, for requests that arrived as messages; else empty.
         batch: the place of the row that it is, a `RowPlace` as text; empty for a job of no batch.
+        rebind: of a rebind job that is not refused: its parameters are then what the request says of the new binding.
     """
 
     job_id: str
@@ -54,6 +56,7 @@ class NewJob:
     is_confirmed: bool = False
     callback: CallbackWishes = NO_WISHES
     batch: str = ""
+    rebind: Rebinding | None = None
     binding_id: str = ""
 
     def pairs(self) -> list[str]:
@@ -80,6 +83,8 @@ class NewJob:
         """What a bind finds out, an update or unbind knows from the start."""
         if self.kind is JobKind.BIND:
             return {}
+        if self.kind is JobKind.REBIND:
+            return self.rebind.fields() if self.rebind else {}
         phone_no_x = self.parameters.get("PhoneNoX") or self.parameters.get("SecretNo", "")
         return {"subs_id": self.parameters.get("SubsId", ""), "phone_no_x": phone_no_x}
 
@@ -100,8 +105,11 @@ class Claim:
         look_up_since: when it was first asked what became of the last attempt, Unix ms; 0 where that is no question.
         code, message: as the last settlement wrote them.
         binding_id: the job that made the binding which this one changes, where that is known; else empty.
-        had_doubt: some attempt of this job was unclear once, so that a conflict may be with its own binding.
+        had_doubt: some attempt of this job (of a rebind: at this step) was unclear once, so that a conflict may be with
+            its own binding.
         batch: as the new job's.
+        rebind: of a rebind job that was not refused at once.
+        finished_at: of an ended job, Unix ms.
     """
 
     job_id: str
@@ -133,6 +141,8 @@ class Claim:
     message: str = ""
     callback: CallbackWishes = NO_WISHES
     batch: str = ""
+    rebind: Rebinding | None = None
+    finished_at: int = 0
     binding_id: str = ""
 
     @property
@@ -245,6 +255,8 @@ def _claim(
             message=record.get("message", ""),
             callback=CallbackWishes.from_record(record),
             batch=record.get("batch", ""),
+            rebind=Rebinding.from_record(record) if "mode" in record else None,
+            finished_at=int(record.get("finished_at", 0)),
             binding_id=record.get("binding_id", ""),
         )
     except ValueError as unreadable:
@@ -290,6 +302,9 @@ def job_from_record(job_id: str, record: Mapping[str, str]) -> Job:
             Orphan(**json.loads(text)) for name, text in sorted(record.items()) if name.startswith(ORPHAN_PREFIX)
         ),
         resolved_by=record.get("resolved_by", ""),
+        step=record.get("step", ""),
+        old_phone_no_x=record.get("old_phone_no_x", ""),
+        old_subs_id=record.get("old_subs_id", ""),
     )
 
 

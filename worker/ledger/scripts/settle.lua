@@ -45,8 +45,8 @@ if ARGV[5] ~= 'open' then redis.call('HSET', KEYS[1], 'open', '0') end
 if ARGV[5] == 'unsent' then redis.call('HINCRBY', KEYS[1], 'attempts', -1) end
 if ARGV[3] == 'waiting' then
   local look = now + tonumber(ARGV[4])
-  local deadline = tonumber(job[3] or '')
-  if deadline and deadline < look then look = math.max(deadline, now) end
+  local deadline = tonumber(job[3] or '0') or 0 -- 0: none, or none any more
+  if deadline > 0 and deadline < look then look = math.max(deadline, now) end
   redis.call('HSET', KEYS[1], 'next_at', string.format('%.0f', look))
   redis.call('ZADD', KEYS[2], string.format('%.0f', look + tonumber(ARGV[13])), ARGV[2])
 else
@@ -55,7 +55,8 @@ else
   if ARGV[3] == 'in_doubt' then
     redis.call('ZADD', KEYS[3], now_text, ARGV[2])
   else
-    redis.call('HDEL', KEYS[1], 'open', 'seed', 'next_at', 'began_at', 'deadline_at', 'look_up_since', 'had_doubt')
+    redis.call('HDEL', KEYS[1], 'open', 'seed', 'next_at', 'began_at', 'deadline_at', 'look_up_since', 'had_doubt',
+      'old', 'refused_since')
     if ARGV[15] == '0' then redis.call('PEXPIRE', KEYS[1], ARGV[6]) else register() end
   end
   if ARGV[3] == 'failed' then
