@@ -1,6 +1,7 @@
 """The only place where the parts are put together: settings in, services out. Tests pass their own parts in here."""
 
 import asyncio
+import gc
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -97,6 +98,10 @@ class WorkerServices:
 
     def start(self) -> None:
         """Look at the timetable and renew leases from now on."""
+        if not gc.get_freeze_count():
+            # What is there by now stays: looked through again and again, it held the loop up for tens of ms at a time.
+            gc.collect()
+            gc.freeze()
         loop = asyncio.get_running_loop()
         self.background |= {loop.create_task(self.ticker.run()), loop.create_task(self.attempts.leases.run())}
 
