@@ -1,6 +1,7 @@
 """The only place where the parts are put together: settings in, services out. Tests pass their own parts in here."""
 
 import asyncio
+import gc
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -107,6 +108,10 @@ class WorkerServices:
 
     def start(self) -> None:
         """Look at the timetable and renew leases from now on."""
+        if not gc.get_freeze_count():
+            # What is there by now stays: looked through again and again, it held the loop up for tens of ms at a time.
+            gc.collect()
+            gc.freeze()
         loop = asyncio.get_running_loop()
         runs = (self.ticker.run(), self.attempts.leases.run(), self.observation.run())
         self.background |= {loop.create_task(run) for run in runs}

@@ -160,12 +160,12 @@ class Settings(BaseSettings):
         timedelta(days=30), description="how long a callback that was given up can still be replayed"
     )
     callback_in_flight: NonNegativeInt = Field(
-        64, description="first tries of callbacks that one process makes at a time, and as many retries"
+        128, description="first tries of callbacks that one process makes at a time, and as many retries"
     )
     callback_per_receiver: PositiveInt = Field(
-        8,
-        description="tries at one receiver (host) at a time, all workers together; 8 of 50 ms each are 160 per second, "
-        "so raise it for a receiver that is told of more",
+        16,
+        description="tries at one receiver (host) at a time, all workers together; 16 of 50 ms each are 320 per "
+        "second, so raise it for a receiver that is told of more",
     )
     callback_give_up: Duration = Field(
         timedelta(days=4),

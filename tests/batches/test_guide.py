@@ -12,7 +12,7 @@ from worker.batches.operations import ALL_FIELDS, FIELDS, Operation
 from worker.batches.plan import MOST_WINDOW
 from worker.batches.report import COLUMNS
 from worker.batches.sources import Limits
-from worker.cli import main
+from worker.cli import batch_group
 from worker.domain.batch import DEFAULT_WINDOW, BatchState
 from worker.domain.bind_request import BindRequest
 from worker.ledger.batch_records import CHUNK_ROWS
@@ -45,7 +45,7 @@ def test_the_guide_s_example_is_good() -> None:
 
 
 def test_the_guide_of_running_names_every_option_state_and_column() -> None:
-    options = get_command(main.app).commands["batch"].commands["start"].params  # type: ignore[attr-defined]
+    options = get_command(batch_group.app).commands["start"].params  # type: ignore[attr-defined]
     names = [name for option in options for name in option.opts if name.startswith("--")]
     names += [*BatchState, *COLUMNS, *inspect.signature(start_batch).parameters]
     told_otherwise = {"rows": "iterable", "op": "--op", "pool_key": "--pool-key", "callback_url": "--callback-url",

@@ -78,6 +78,19 @@ async def test_https_goes_through_the_proxy_s_tunnel_unread(certificate: Path) -
     assert "proxy-authorization" not in server.requests[0].headers
 
 
+async def test_plain_http_names_its_target_to_the_proxy_and_not_the_login() -> None:
+    async with serving(always(answer(BOUND))) as proxy:
+        given = {"endpoint": "http://provider.invalid", "http_proxy": f"http://user:pass@127.0.0.1:{proxy.port}"}
+        async with wired(**given) as client:
+            for _ in range(2):
+                assert (await client.call("BindAxn", BIND, nonce=NONCE)).verdict is Verdict.DONE
+    for request in proxy.requests:
+        assert request.target.startswith("http://provider.invalid/?")
+        assert request.headers["host"] == "provider.invalid"
+        assert "proxy-authorization" not in request.headers
+    assert proxy.connections == 1
+
+
 async def test_a_connection_through_the_tunnel_is_used_again(certificate: Path) -> None:
     async with serving(always(answer(BOUND)), tls=server_tls(certificate)) as server, proxying() as proxy:
         given = {"ca_file": str(certificate / "cert.pem"), "http_proxy": f"http://127.0.0.1:{proxy.port}"}

@@ -181,8 +181,7 @@ def _size(text: str) -> int:
     return len(_json(text).encode()) - len('""')
 
 
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def ping_body(unix_ms: int) -> str:

@@ -10,6 +10,7 @@ and the URL standard's rule that a host whose last label is a number is an IPv4 
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated
 
@@ -49,6 +50,7 @@ class CallbackTarget:
     port: int
 
 
+@lru_cache(maxsize=1_024)
 def callback_target(url: str) -> CallbackTarget:
     """Take a URL apart.
 

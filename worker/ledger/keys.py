@@ -6,6 +6,7 @@ one slot of a Redis Cluster. `axn1` is the version of what the keys hold.
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 from worker.domain.callback_secret import SecretOwner
 from worker.domain.job import Lane
@@ -15,9 +16,12 @@ from worker.messages import LINE_MARK, ORDER_MARK
 VERSION = "axn1"
 
 
+_TAGS = tuple(f"{{p{partition:02d}}}" for partition in range(PARTITION_COUNT))
+
+
 def partition_tag(partition: int) -> str:
     """`{p00}` to `{p15}`."""
-    return f"{{p{partition:02d}}}"
+    return _TAGS[partition]
 
 
 def timetable_key(partition: int) -> str:
@@ -70,6 +74,7 @@ class JobKeys:
     binding_index: str
 
 
+@lru_cache(maxsize=1_024)
 def job_keys(job_id: str) -> JobKeys:
     """Keys of this job."""
     partition = partition_of(job_id)
