@@ -9,7 +9,7 @@ from worker.messages import TASK_JOBS, decode_ids
 _log = logging.getLogger(__name__)
 
 
-@app.task(name=TASK_JOBS)
+@app.task(name=TASK_JOBS, Strategy="tasks.strategy:in_groups")
 def jobs(message: object = None, *_: object, **__: object) -> None:
     """Work on the jobs of one message; what is not claimable is dropped quietly."""
     try:
@@ -17,4 +17,5 @@ def jobs(message: object = None, *_: object, **__: object) -> None:
     except ValueError as unreadable:
         _log.error("message dropped: %s; the timetable publishes its jobs again", unreadable)
         return
-    this_process().work_on(told.lane, told.ids, published_at_ms=told.published_at_ms)
+    process = this_process()
+    process.runtime.run(process.work_on(told))
