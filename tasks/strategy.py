@@ -33,6 +33,7 @@ def in_groups(task: Any, app: Any, consumer: Any, **options: Any) -> Strategy:
     if consumer.held is None:
         consumer.held = HeldMessages(consumer, _call_on_loop)
     held: HeldMessages = consumer.held
+    held.resume()
     work = WORK[task.name]
 
     def take(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any) -> Any:

@@ -50,6 +50,13 @@ class HeldMessages:
         if len(self._gathered) == 1:
             self._consumer.call_soon(self._hand_over)
 
+    def resume(self) -> None:
+        """At each new connection: what the consumer was to do soon may have gone down with the old one."""
+        with self._changed:
+            self._is_asked_for = False
+        self._consumer.call_soon(self._hand_over)
+        self._consumer.call_soon(self.acknowledge)
+
     def finish(self) -> None:
         """Wait until all that was handed over has ended, and acknowledge it. What was not goes back to the queue."""
         self._gathered = []  # never acknowledged: whoever closes the channel gives it back

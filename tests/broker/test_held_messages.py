@@ -46,19 +46,22 @@ class FakeConsumer:
     connection_errors = (OSError,)
 
     def __init__(self) -> None:
-        self._soon: list[Callable[[], Any]] = []
+        self.soon: list[Callable[[], Any]] = []
         self.timer = self
         self.later: list[Callable[[], Any]] = []
 
     def call_soon(self, function: Callable[[], Any]) -> None:
-        self._soon.append(function)
+        self.soon.append(function)
 
     def call_after(self, delay_s: float, function: Callable[[], Any]) -> None:
         assert delay_s > 0
         self.later.append(function)
 
+    def forget(self) -> None:
+        self.soon = []
+
     def go(self) -> None:
-        soon, self._soon = self._soon, []
+        soon, self.soon = self.soon, []
         for function in soon:
             function()
 
@@ -136,6 +139,18 @@ def test_an_acknowledgement_that_is_not_taken_is_tried_again(bench: Bench) -> No
         wait_until(lambda: bench.acknowledged() == [] and bool(bench.consumer.later))
         bench.consumer.later.pop()()
     wait_until(lambda: bench.acknowledged() == ["one"])
+
+
+def test_what_went_down_with_a_connection_is_done_at_the_next_one(bench: Bench) -> None:
+    bench.take("taken")
+    bench.consumer.forget()
+    bench.held.resume()
+    bench.take("next")
+    bench.consumer.go()
+    wait_until(lambda: len(bench.consumer.soon) > 0)
+    bench.consumer.forget()
+    bench.held.resume()
+    wait_until(lambda: sorted(bench.acknowledged()) == ["next", "taken"])
 
 
 def test_a_closed_channel_is_asked_nothing_and_another_one_as_before(bench: Bench) -> None:
