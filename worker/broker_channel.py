@@ -99,6 +99,8 @@ class _SturdyChannel:
     """
 
     _blocking_client: Any = None
+    _had_more = False
+    """The last message had others behind it. A process that gets little of the machine cannot tell it by the clock."""
 
     def _create_client(self: Any, asynchronous: bool = False) -> Any:
         if asynchronous:  # it keeps its connection
@@ -128,25 +130,28 @@ class _SturdyChannel:
             self._flush_brpop_reauth()
 
     def _more_of(self: Any, key: bytes) -> list[bytes]:
-        """What waits behind a message that was there at once, while others were under way.
+        """What waits behind a message that was there at once, or as with the one before, while others were under way.
 
         At most its queue's share of the room in the prefetch. Asked for on the same bare connection, where nothing is
         sent again.
         """
-        is_backlog = self.qos.under_way and time.monotonic() - self._brpop_sent_at < _BACKLOG_WITHIN_S
+        was_there = self._had_more or time.monotonic() - self._brpop_sent_at < _BACKLOG_WITHIN_S
+        self._had_more = False
         room = (self.qos.can_consume_max_estimate() or 0) - 1
         count = room // max(len(self.active_queues), 1)
-        if not is_backlog or count < 1 or self._closing or self.global_keyprefix:
+        if not was_there or not self.qos.under_way or count < 1 or self._closing or self.global_keyprefix:
             return []
         connection = self.client.connection
         try:
             connection.send_command("RPOP", key, count)
-            return connection.read_response() or []
+            items: list[bytes] = connection.read_response() or []
         except ResponseError:  # older than Redis 6.2
             return []
         except (RedisError, OSError):
             connection.disconnect()  # the next poll connects again, or finds that it cannot
             return []
+        self._had_more = bool(items)
+        return items
 
     def _deliver_all(self: Any, queue: str, items: Sequence[bytes]) -> None:
         """Deliver what can be read, after its records are written; set the rest aside. One's trouble is its own."""
