@@ -14,7 +14,7 @@ from worker.domain.job import Lane
 from worker.ledger.keys import job_keys, member_of, webhook_id_of
 from worker.ledger.timetable import Due, Timetable
 from worker.progress import Progress
-from worker.publisher import Announcer
+from worker.publisher import Announcer, Publication
 from worker.ticker import Chore, Ticker
 
 
@@ -27,9 +27,9 @@ class FakePublisher:
         self.asked = 0
         self.published: list[tuple[Lane, list[str]]] = []
 
-    def publish(self, lane: Lane, ids: Sequence[str], published_at_ms: int) -> bool:
-        assert published_at_ms > 0
-        self.published.append((lane, sorted(ids)))
+    def publish(self, group: Sequence[Publication]) -> bool:
+        assert all(publication.published_at_ms > 0 for publication in group)
+        self.published += [(publication.lane, sorted(publication.ids)) for publication in group]
         return self.takes
 
     def backlogs(self) -> dict[Lane, int]:

@@ -42,6 +42,9 @@ def build_app(settings: Settings) -> Celery:
         worker_pool="threads",
         worker_consumer="worker.broker:Consumer",
         worker_concurrency=settings.threads,
+        # It counts the pool's tasks alone, and would be undone by their acknowledgements. After a lost connection a
+        # process may hold as many messages again; its jobs are bounded by AXN_IN_FLIGHT.
+        worker_enable_prefetch_count_reduction=False,
         worker_enable_remote_control=False,
         worker_send_task_events=False,
         worker_hijack_root_logger=False,

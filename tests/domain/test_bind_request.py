@@ -1,5 +1,6 @@
 """A bind request: its forms, its rules, its faults."""
 
+import hashlib
 import json
 import re
 from datetime import UTC, datetime, timedelta
@@ -215,6 +216,20 @@ def test_a_deadlines_zone_does_not_change_the_digest() -> None:
 
 def test_the_digest_is_the_same_in_every_release() -> None:
     assert BindRequest(**FULL).digest() == "16a16414d027b3b9444dd1e32beb36ed"
+
+
+@given(
+    text=st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=20),
+    owner=st.integers(1, 9),
+    seconds=st.integers(0, 10**9),
+)
+def test_the_digest_is_of_what_was_given_in_sorted_compact_json(text: str, owner: int, seconds: int) -> None:
+    moment = NOON + timedelta(seconds=seconds)
+    request = BindRequest(phone_no_a=A, expiration=moment, out_id=text, owner_id=owner, lane="batch")
+    expiration = (moment + timedelta(hours=8)).strftime("%Y-%m-%d %H:%M:%S")
+    given_ = f'"lane":"batch","out_id":{json.dumps(text, ensure_ascii=False)},"owner_id":{owner},"phone_no_a":"{A}"'
+    canonical = f'{{"expiration":"{expiration}",{given_}}}'
+    assert request.digest() == hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
 
 def test_the_idempotency_key_is_no_part_of_the_digest() -> None:

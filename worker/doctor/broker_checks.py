@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from celery import Celery
 
-from worker.broker import POISON_KEY
+from worker.broker_channel import POISON_KEY
 from worker.doctor.finding import Finding, error, good, warning
 from worker.domain.job import Lane
 from worker.publisher import Publisher

@@ -13,6 +13,7 @@ from worker.ledger.rebind_record import Rebinding
 
 _REPLY_HEAD = 9
 _IS_POISON = 7
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 EnumT = TypeVar("EnumT", bound=StrEnum)
 ORPHAN_PREFIX = "orphan:"
 """Of the record's fields that hold an orphan each, as report_orphan.lua writes them."""
@@ -67,7 +68,7 @@ class NewJob:
             "kind": self.kind.value,
             "is_confirmed": "1" if self.is_confirmed else "",
             "lane": self.lane.value,
-            "request": json.dumps(dict(self.parameters), ensure_ascii=False, separators=(",", ":")),
+            "request": _compact(dict(self.parameters)),
             "on_doubt": "" if self.on_doubt is OnDoubt.HOLD else self.on_doubt.value,
             "callback_url": self.callback_url,
             "callback_secret_name": self.callback_secret_name,
