@@ -49,7 +49,7 @@ TICK_MS = 50
 TAKERS = 32
 TIMEOUT_MS = 3_000
 RULES = DeliveryRules(
-    schedule_ms=[60_000] * 9, lease_ms=TIMEOUT_MS + 2_000, give_up_ms=86_400_000, in_flight=64, per_receiver=8
+    schedule_ms=[60_000] * 9, lease_ms=TIMEOUT_MS + 2_000, give_up_ms=86_400_000, in_flight=128, per_receiver=16
 )
 WAYS = ("first try", "by the timetable")
 

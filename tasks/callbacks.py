@@ -9,7 +9,7 @@ from worker.messages import TASK_CALLBACKS, decode_ids
 _log = logging.getLogger(__name__)
 
 
-@app.task(name=TASK_CALLBACKS)
+@app.task(name=TASK_CALLBACKS, Strategy="tasks.strategy:in_groups")
 def callbacks(message: object = None, *_: object, **__: object) -> None:
     """Try the callbacks of one message."""
     try:
@@ -18,4 +18,4 @@ def callbacks(message: object = None, *_: object, **__: object) -> None:
         _log.error("message dropped: %s; the timetable publishes its callbacks again", unreadable)
         return
     process = this_process()
-    process.runtime.run(process.services.delivery.deliver(told.ids, published_at_ms=told.published_at_ms))
+    process.runtime.run(process.deliver(told))

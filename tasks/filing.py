@@ -9,6 +9,7 @@ from celery.worker import state
 from tasks.process import WorkerProcess, this_process
 from worker.domain.job import JobKind, Lane
 from worker.errors import LedgerUnavailableError
+from worker.messages import IdsMessage
 
 _log = logging.getLogger(__name__)
 _FILE_AGAIN_MS = 1_000
@@ -28,7 +29,7 @@ def file_and_attempt(kind: JobKind, args: Sequence[object], kwargs: Mapping[str,
     filed = process.runtime.run(_file(process, given, task_id, kind))
     if filed is not None:
         lane, job_id = filed
-        process.work_on(lane, [job_id])
+        process.runtime.run(process.work_on(IdsMessage(lane, [job_id], published_at_ms=0)))
 
 
 async def _file(process: WorkerProcess, given: object, task_id: str, kind: JobKind) -> tuple[Lane, str] | None:

@@ -19,9 +19,10 @@ from worker import __version__
 from worker.app import app
 from worker.bootstrap import WorkerServices, build_worker, check_worker_settings
 from worker.domain.durations import duration_ms
-from worker.domain.job import Lane
 from worker.errors import SettingsError
 from worker.ledger.server_check import log_redis_warnings
+from worker.messages import BATCH_MARK, RENEWAL_MARK, IdsMessage
+from worker.observation.consumer_beat import consumer_beat
 from worker.reporting import mask_handlers, set_up_sentry
 from worker.runtime import OnePerProcess, Runtime
 from worker.settings import Settings, load_settings
@@ -44,16 +45,23 @@ class WorkerProcess:
         services.start()
         return services
 
-    def work_on(self, lane: Lane, job_ids: Sequence[str], *, published_at_ms: int = 0) -> None:
+    async def work_on(self, told: IdsMessage) -> None:
         """Work on jobs until all are dealt with. What is handed back because the process stops is published again."""
-        attempts = self.services.attempts
-        handed_back = self.runtime.run(attempts.work_on(lane, job_ids, published_at_ms=published_at_ms))
+        at_ms = told.published_at_ms
+        batches = [id_ for id_ in told.ids if id_.startswith(BATCH_MARK)]
+        if batches:  # in the background: they are fed for as long as they have rows
+            self.services.feeder.feed(batches)
+        renewals = [id_ for id_ in told.ids if id_.startswith(RENEWAL_MARK)]
+        if renewals:  # likewise, for as long as bindings of their partitions are due
+            self.services.renewals.begin(renewals, at_ms)
+        job_ids = [id_ for id_ in told.ids if not id_.startswith((BATCH_MARK, RENEWAL_MARK))]
+        handed_back = await self.services.attempts.work_on(told.lane, job_ids, published_at_ms=at_ms)
         if handed_back:
-            self.runtime.run(self.services.producer.announcer.publish(lane, handed_back, published_at_ms))
+            await self.services.producer.announcer.publish(told.lane, handed_back, at_ms)
 
-    def renew(self, ids: Sequence[str], *, published_at_ms: int = 0) -> None:
-        """Begin to renew what these messages stand for, in the background."""
-        self.runtime.call_soon(self.services.renewals.begin, ids, published_at_ms)
+    async def deliver(self, told: IdsMessage) -> None:
+        """Try callbacks that are due."""
+        await self.services.delivery.deliver(told.ids, published_at_ms=told.published_at_ms)
 
     def stop_claiming(self) -> None:
         """Begin nothing more, hand back what was not sent, and after the grace time what is still under way."""
@@ -88,6 +96,12 @@ def _start(**_: Any) -> None:
     this_process()
 
 
+def _tell_of_consumer(queues: Sequence[str]) -> None:
+    process = _process.peek()
+    if process is not None:
+        process.services.observation.pulse.consumer_turned(queues)
+
+
 def _start_and_tell(**_: Any) -> None:
     process = this_process()
     StopSignals(process.stop_claiming, process.cut_short, force_after_s=process.grace_s).install()
@@ -104,6 +118,7 @@ def _mask(logger: logging.Logger, **_: Any) -> None:
     mask_handlers(logger)
 
 
+app.steps["consumer"].add(consumer_beat(_tell_of_consumer))
 after_setup_logger.connect(_mask, weak=False)
 after_setup_task_logger.connect(_mask, weak=False)
 worker_init.connect(_check, weak=False)

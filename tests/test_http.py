@@ -237,10 +237,8 @@ async def test_a_host_is_refused_by_the_guard_only_if_every_address_is() -> None
         return socket.socket(family=address[0], type=address[1], proto=address[2])
 
     async with opened(socket_factory=refuse_one) as client:
-        session = client._open_transport().client
-        assert isinstance(session, aiohttp.ClientSession)
-        assert isinstance(session.connector, aiohttp.TCPConnector)
-        session.connector._resolver = TwoAddresses()
+        connector = client._open_transport().exchange.connector
+        connector._resolver = TwoAddresses()
         failure = await failure_of(client, f"http://two.test:{free_port()}/")
     assert isinstance(failure, NotSentError)
     assert (failure.kind, failure.refusal) == ("connect_refused", None)
@@ -258,12 +256,26 @@ async def test_a_socket_of_the_factory_is_used() -> None:
     assert made == [("127.0.0.1", server.port)]
 
 
-@pytest.mark.parametrize("url", ["", "nonsense", "ftp://127.0.0.1/", "http://", "http://[::1", "http://a:99999999/"])
+@pytest.mark.parametrize(
+    "url", ["", "nonsense", "ftp://127.0.0.1/", "http://", "http://[::1", "http://a:99999999/", "http://u:p@a/"]
+)
 async def test_what_is_no_url_is_not_sent(url: str) -> None:
     async with opened() as client:
         failure = await failure_of(client, url)
     assert isinstance(failure, NotSentError)
     assert failure.kind == "bad_url"
+
+
+@pytest.mark.parametrize("name", ["content-length", "Transfer-Encoding", "Expect", "a: b\r\nc", "a b\n"])
+@pytest.mark.parametrize("value", ["5", "x\r\n\r\nPOST / HTTP/1.1", "x\ny", "x\ry", "x\0y"])
+async def test_headers_that_end_a_request_elsewhere_are_not_sent(name: str, value: str) -> None:
+    async with serving(always(answer())) as server, opened() as client:
+        for headers in ({name: "5"}, {"a": value} if value != "5" else {name: value}):
+            with pytest.raises(NotSentError) as caught:
+                await client.post(server.url, headers=headers, content=b"body", total_timeout_ms=2_000)
+            assert caught.value.kind == "bad_url"
+        assert (await post(client, server.url)).status == 200
+    assert len(server.requests) == 1
 
 
 async def test_a_closed_client_sends_nothing() -> None:
@@ -506,4 +518,5 @@ def test_a_url_read_in_parts_is_the_url_that_httpx_reads(host: str, query: str) 
                 request_url(url)
             continue
         got = request_url(url)
-        assert (str(got), got.scheme, got.host) == (str(expected), expected.scheme, expected.host)
+        told = (str(got), got.scheme, got.host, got.netloc, got.raw_path)
+        assert told == (str(expected), expected.scheme, expected.host, expected.netloc, expected.raw_path)

@@ -16,7 +16,7 @@ from worker import __version__
 from worker.app import app
 from worker.cli.settings import settings_table
 from worker.domain.job import Lane
-from worker.messages import TASK_BIND, TASK_CALLBACKS, TASK_JOBS, TASK_UNBIND, TASK_UPDATE
+from worker.messages import TASK_BIND, TASK_CALLBACKS, TASK_JOBS, TASK_REBIND, TASK_UNBIND, TASK_UPDATE
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted([*(ROOT / "worker").rglob("*.py"), *(ROOT / "tasks").rglob("*.py")])
@@ -79,7 +79,7 @@ def test_the_readme_holds_today_s_settings() -> None:
 
 def test_every_task_is_registered_by_its_name() -> None:
     app.loader.import_default_modules()
-    assert {TASK_BIND, TASK_UPDATE, TASK_UNBIND, TASK_JOBS, TASK_CALLBACKS} <= set(app.tasks)
+    assert {TASK_BIND, TASK_UPDATE, TASK_UNBIND, TASK_REBIND, TASK_JOBS, TASK_CALLBACKS} <= set(app.tasks)
 
 
 def test_every_lane_has_its_queue_in_the_app() -> None:

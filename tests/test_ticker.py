@@ -14,7 +14,7 @@ from worker.domain.job import Lane
 from worker.ledger.keys import job_keys, member_of, webhook_id_of
 from worker.ledger.timetable import Due, Timetable
 from worker.progress import Progress
-from worker.publisher import Announcer
+from worker.publisher import Announcer, Publication
 from worker.ticker import Chore, Ticker
 
 
@@ -24,14 +24,16 @@ class FakePublisher:
     def __init__(self, backlog: int = 0, *, takes: bool = True) -> None:
         self.waiting_messages = backlog
         self.takes = takes
+        self.asked = 0
         self.published: list[tuple[Lane, list[str]]] = []
 
-    def publish(self, lane: Lane, ids: Sequence[str], published_at_ms: int) -> bool:
-        assert published_at_ms > 0
-        self.published.append((lane, sorted(ids)))
+    def publish(self, group: Sequence[Publication]) -> bool:
+        assert all(publication.published_at_ms > 0 for publication in group)
+        self.published += [(publication.lane, sorted(publication.ids)) for publication in group]
         return self.takes
 
     def backlogs(self) -> dict[Lane, int]:
+        self.asked += 1
         return dict.fromkeys(Lane, self.waiting_messages)
 
 
@@ -101,6 +103,17 @@ async def test_what_is_due_is_published_by_its_lane_and_once(redis: Redis, execu
         (Lane.CHECKOUT, sorted(checkout[:2])),
     ]
     assert await ticker.tick() == 0
+
+
+async def test_the_broker_is_asked_only_when_something_is_due(redis: Redis, executor: ThreadPoolExecutor) -> None:
+    publisher, progress = FakePublisher(), Progress()
+    job_id = (await opened(ledger_of(redis))).job_id
+    ticker = ticker_of(redis, publisher, executor, progress=progress)
+    progress.note(Lane.CHECKOUT, 7)
+    assert (await ticker.tick(), publisher.asked) == (0, 0)
+    assert await timetable_of(redis).note_progress({}) == {Lane.CHECKOUT: 7}  # told all the same
+    await make_due(redis, job_id)
+    assert (await ticker.tick(), publisher.asked) == (1, 1)
 
 
 async def looked_at_again(redis: Redis, job_id: str) -> None:

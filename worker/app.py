@@ -26,7 +26,7 @@ def build_app(settings: Settings) -> Celery:
     app = Celery("axn", broker=settings.effective_broker_url, amqp="worker.broker:Amqp", set_as_current=False)
     visibility_s = max(600, 4 * duration_ms(settings.lease) // 1000)
     app.conf.update(
-        imports=("tasks.jobs", "tasks.bind", "tasks.update", "tasks.unbind", "tasks.callbacks"),
+        imports=("tasks.jobs", "tasks.bind", "tasks.update", "tasks.unbind", "tasks.rebind", "tasks.callbacks"),
         # Exchange and key are what any Celery client makes up for `queue="axn.checkout"`, so that both meet.
         task_queues=[Queue(lane.queue, Exchange(lane.queue, "direct"), lane.queue) for lane in Lane],
         task_default_queue=Lane.CHECKOUT.queue,
@@ -42,6 +42,9 @@ def build_app(settings: Settings) -> Celery:
         worker_pool="threads",
         worker_consumer="worker.broker:Consumer",
         worker_concurrency=settings.threads,
+        # It counts the pool's tasks alone, and would be undone by their acknowledgements. After a lost connection a
+        # process may hold as many messages again; its jobs are bounded by AXN_IN_FLIGHT.
+        worker_enable_prefetch_count_reduction=False,
         worker_enable_remote_control=False,
         worker_send_task_events=False,
         worker_hijack_root_logger=False,

@@ -1,8 +1,10 @@
 """The only place where the parts are put together: settings in, services out. Tests pass their own parts in here."""
 
 import asyncio
+import gc
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from urllib.parse import urlsplit
 
 from celery import Celery
@@ -14,8 +16,11 @@ from worker.attempt.binding_effects import BindingEffects
 from worker.attempt.found_bindings import FoundBindingsDesk
 from worker.attempt.leases import Leases
 from worker.attempt.paced_provider import PacedProvider
+from worker.attempt.replacements import RecordedReplacements
 from worker.attempt.resolution import Resolutions
 from worker.attempt.stopping import Stop
+from worker.batches.assembly import build_feeder
+from worker.batches.feeding import Feeder
 from worker.callbacks.client import receiver_client
 from worker.callbacks.guard import ReceiverRules
 from worker.callbacks.keyring import SharedKeyring
@@ -32,6 +37,7 @@ from worker.errors import SettingsError
 from worker.http import HttpClient
 from worker.intake.acceptance import Acceptance, AcceptanceRules
 from worker.intake.intake import Intake
+from worker.ledger.assembly import build_durable_opening
 from worker.ledger.audit import Audit
 from worker.ledger.binding_queue import BindingQueue
 from worker.ledger.bindings import BindingLedger
@@ -41,13 +47,15 @@ from worker.ledger.endings import Endings
 from worker.ledger.ledger import Ledger
 from worker.ledger.renewals import Renewals
 from worker.ledger.timetable import Timetable
+from worker.observation.assembly import Observation, build_observation
+from worker.observation.health import Pulse
+from worker.observation.metered import MeteredCaller, MeteredLedger, MeteredSender
+from worker.observation.meters import Meters
 from worker.pace.assembly import build_paces
 from worker.pace.desk import PaceDesk
 from worker.pace.keys import account_of
 from worker.progress import Progress
-from worker.provider.client import ProviderClient
-from worker.provider.credentials import ChainCredentials, CredentialsSource, StaticCredentials, official_chain
-from worker.provider.requests import Credentials
+from worker.provider.assembly import build_provider, credentials_of, provider_http
 from worker.publisher import Announcer, Publisher
 from worker.redis_scripts import connect
 from worker.renewals.assembly import build_renewals, build_sessions
@@ -56,13 +64,10 @@ from worker.renewals.session import RenewalSessions
 from worker.settings import Settings
 from worker.ticker import Chore, Ticker
 
-_LARGEST_ANSWER_BYTES = 1 << 20
 _DUE_PER_PARTITION = 500
 """A script that takes so many keeps Redis busy for about 4 ms (benchmarks/timetable.py)."""
 _LEASE_SLACK_MS = 2_000
 _SWEEP_EVERY_MS = 60_000
-_WAITING_CONNECTIONS = 256
-"""Each holds one `submit` that waits for a disk, up to a second with `appendfsync everysec`."""
 
 
 @dataclass
@@ -104,18 +109,27 @@ class WorkerServices:
     renewals: RenewalSessions
     ticker: Ticker
     clients: tuple[HttpClient, ...]
+    observation: Observation
+    feeder: Feeder
     background: set["asyncio.Task[None]"] = field(default_factory=set)
 
     def start(self) -> None:
         """Look at the timetable and renew leases from now on."""
+        if not gc.get_freeze_count():
+            # What is there by now stays: looked through again and again, it held the loop up for tens of ms at a time.
+            gc.collect()
+            gc.freeze()
         loop = asyncio.get_running_loop()
-        self.background |= {loop.create_task(self.ticker.run()), loop.create_task(self.attempts.leases.run())}
+        runs = (self.ticker.run(), self.attempts.leases.run(), self.observation.run())
+        self.background |= {loop.create_task(run) for run in runs}
 
     def stop_claiming(self, grace_s: float) -> None:
         """Begin no attempt any more; cut short after the grace time what is then still under way."""
+        self.feeder.stop()
         if not self.attempts.stop.is_begun:
             self.attempts.stop.begin()
             self.renewals.stop()
+            self.observation.pulse.is_stopping = True
             asyncio.get_running_loop().call_later(grace_s, self.attempts.stop.cut_short)
 
     async def aclose(self, grace_s: float) -> None:
@@ -123,6 +137,7 @@ class WorkerServices:
         for task in self.background:
             task.cancel()
         await asyncio.gather(*self.background, return_exceptions=True)
+        await self.feeder.aclose()
         await asyncio.gather(self.renewals.aclose(grace_s), self.delivery.drain(grace_s))
         await self.attempts.provider.aclose()
         for client in self.clients:
@@ -140,11 +155,13 @@ def build_acceptance(settings: Settings, clock: Clock) -> Acceptance:
     return Acceptance(AcceptanceRules(settings.pool_key, settings.expiration_margin, receiver_rules(settings)), clock)
 
 
-def build_producer(settings: Settings, app: Celery, clock: Clock | None = None) -> ProducerServices:
-    """Call inside the loop that will use it."""
+def build_producer(
+    settings: Settings, app: Celery, clock: Clock | None = None, meters: Meters | None = None
+) -> ProducerServices:
+    """Call inside the loop that will use it. With meters its ledger counts what goes through it."""
     clock = clock or SystemClock()
     redis = connect(settings.redis_url, timeout_ms=duration_ms(settings.redis_timeout))
-    ledger = Ledger(
+    ledger = (partial(MeteredLedger, meters=meters) if meters else Ledger)(
         redis,
         result_ttl_ms=duration_ms(settings.result_ttl),
         first_look_ms=duration_ms(settings.first_look),
@@ -162,32 +179,19 @@ def build_producer(settings: Settings, app: Celery, clock: Clock | None = None) 
     )
     executor = ThreadPoolExecutor(1, thread_name_prefix="axn-publish")
     announcer = Announcer(Publisher(app), executor, clock=clock)
-    durable = _durable_opening(settings, ledger)
+    durable = build_durable_opening(settings, ledger)
     secrets = CallbackSecrets(redis)
     intake = Intake(build_acceptance(settings, clock), ledger, durable, announcer, secrets, bindings=bindings)
     full_a = settings.callback_full_phone_no_a
     found_bindings = FoundBindingsDesk(ledger, clock, settings.lease_ms, full_a)
     return ProducerServices(
         settings, redis, ledger, intake, Endings(redis, ledger), announcer, executor, clock, found_bindings,
-        Resolutions(ledger, found_bindings, Audit(redis), clock, settings.lease_ms, full_a), durable,
+        Resolutions(ledger, found_bindings, Audit(redis), RecordedReplacements(bindings),
+                    clock, settings.lease_ms, full_a), durable,
         PaceDesk(redis, account=account_of(settings.access_key_id), endpoint=urlsplit(settings.endpoint).netloc,
                  per_second=settings.pace.per_second),
         Rotations(secrets), bindings, renewals, Closing(bindings, renewals, intake),
     )  # fmt: skip
-
-
-def _durable_opening(settings: Settings, ledger: Ledger) -> DurableOpening:
-    timeout_ms = duration_ms(settings.durability_timeout)
-    return DurableOpening(
-        connect(
-            settings.redis_url,
-            timeout_ms=duration_ms(settings.redis_timeout) + timeout_ms,
-            connections=_WAITING_CONNECTIONS,
-        ),
-        ledger,
-        replicas=settings.durability_replicas,
-        timeout_ms=timeout_ms,
-    )
 
 
 def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) -> WorkerServices:
@@ -196,14 +200,16 @@ def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) ->
     Raises:
         SettingsError: credentials are missing, or the callback secret is malformed.
     """
-    producer = build_producer(settings, app, clock)
-    provider_http, callback_http = _provider_http(settings), _callback_http(settings)
-    progress = Progress()
-    delivery = _delivery(settings, producer, callback_http, progress)
+    meters = Meters()
+    producer = build_producer(settings, app, clock, meters)
+    provider_connections, callback_http = provider_http(settings), _callback_http(settings)
+    pulse = Pulse(producer.clock, meters, lambda: len(attempts.leases))
+    progress = Progress(pulse.took)
+    delivery = _delivery(settings, producer, callback_http, progress, meters)
     attempts = Attempts(
         ledger=producer.ledger,
         provider=PacedProvider(
-            _provider(settings, provider_http, producer.clock),
+            MeteredCaller(build_provider(settings, provider_connections, producer.clock), meters, producer.clock),
             build_paces(producer.redis, settings, producer.clock),
             duration_ms(settings.pace.patience),
             producer.clock,
@@ -212,6 +218,7 @@ def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) ->
         effects=BindingEffects(producer.bindings),
         courier=delivery,
         found_bindings=producer.found_bindings,
+        replacements=RecordedReplacements(producer.bindings),
         rules=attempt_rules(settings, callback_lease_ms=_callback_lease_ms(settings)),
         clock=producer.clock,
         slots=asyncio.Semaphore(settings.in_flight),
@@ -220,8 +227,17 @@ def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) ->
         stop=Stop(),
     )
     renewals = build_sessions(settings, producer.renewals, attempts, producer.announcer)
+    feeder = build_feeder(
+        producer.redis, producer.ledger, producer.intake.acceptance, bindings=producer.intake.named_bindings,
+        secrets=producer.rotations.secrets, announcer=producer.announcer, clock=producer.clock,
+        give_up_ms=duration_ms(settings.callback_give_up),
+    )  # fmt: skip
     ticker = _ticker(settings, producer, progress)
-    return WorkerServices(producer, attempts, delivery, renewals, ticker, (provider_http, callback_http))
+    observation = build_observation(
+        producer.redis, producer.pace_desk, producer.announcer.backlogs, pulse, address=settings.listen_address
+    )
+    clients = (provider_connections, callback_http)
+    return WorkerServices(producer, attempts, delivery, renewals, ticker, clients, observation, feeder)
 
 
 def check_worker_settings(settings: Settings) -> None:
@@ -230,23 +246,9 @@ def check_worker_settings(settings: Settings) -> None:
     Raises:
         SettingsError: names the variable and the fix.
     """
-    _credentials(settings, SystemClock())
-    _provider_http(settings)
+    credentials_of(settings, SystemClock())
+    provider_http(settings)
     callback_keys(settings)
-
-
-def _provider_http(settings: Settings) -> HttpClient:
-    try:
-        return HttpClient(
-            max_connections=settings.provider_connections or settings.in_flight,
-            max_answer_bytes=_LARGEST_ANSWER_BYTES,
-            connect_timeout_ms=duration_ms(settings.connect_timeout),
-            read_timeout_ms=duration_ms(settings.read_timeout),
-            ca_file=settings.ca_file or None,
-            proxy=settings.http_proxy.get_secret_value() or None,
-        )
-    except OSError as unreadable:
-        raise SettingsError(f"AXN_CA_FILE: no certificates (PEM) in it ({type(unreadable).__name__})") from None
 
 
 def _callback_http(settings: Settings) -> HttpClient:
@@ -257,18 +259,6 @@ def _callback_http(settings: Settings) -> HttpClient:
     )
 
 
-def _credentials(settings: Settings, clock: Clock) -> CredentialsSource:
-    if settings.credentials == "chain":
-        return ChainCredentials(official_chain(), clock)
-    secret = settings.access_key_secret.get_secret_value()
-    if not settings.access_key_id or not secret:
-        raise SettingsError(
-            "AXN_ACCESS_KEY_ID and AXN_ACCESS_KEY_SECRET (or ALIBABA_CLOUD_ACCESS_KEY_ID and …_SECRET) must be set, "
-            "or AXN_CREDENTIALS=chain"
-        )
-    return StaticCredentials(Credentials(settings.access_key_id, secret, settings.security_token.get_secret_value()))
-
-
 def callback_keys(settings: Settings) -> tuple[SigningKey, ...]:
     """The keys of hosts without their own; raises SettingsError where AXN_CALLBACK_SECRET is malformed."""
     try:
@@ -277,23 +267,13 @@ def callback_keys(settings: Settings) -> tuple[SigningKey, ...]:
         raise SettingsError(str(malformed)) from None
 
 
-def _provider(settings: Settings, http: HttpClient, clock: Clock) -> ProviderClient:
-    return ProviderClient(
-        http,
-        endpoint=settings.endpoint,
-        credentials=_credentials(settings, clock),
-        signature_version=settings.signature,
-        answer_format=settings.answer_format,
-        total_timeout_ms=duration_ms(settings.attempt_timeout),
-        clock=clock,
-    )
-
-
 def _callback_lease_ms(settings: Settings) -> int:
     return duration_ms(settings.callback_timeout) + _LEASE_SLACK_MS
 
 
-def _delivery(settings: Settings, producer: ProducerServices, http: HttpClient, progress: Progress) -> Delivery:
+def _delivery(
+    settings: Settings, producer: ProducerServices, http: HttpClient, progress: Progress, meters: Meters
+) -> Delivery:
     rules = DeliveryRules(
         schedule_ms=[duration_ms(delay) for delay in settings.callback_schedule],
         lease_ms=_callback_lease_ms(settings),
@@ -302,7 +282,7 @@ def _delivery(settings: Settings, producer: ProducerServices, http: HttpClient, 
         in_flight=settings.callback_in_flight,
         per_receiver=settings.callback_per_receiver,
     )
-    sender = _callback_sender(settings, producer, http)
+    sender = MeteredSender(_callback_sender(settings, producer, http), meters, producer.clock)
     return build_delivery(producer.redis, sender, rules, clock=producer.clock, progress=progress)
 
 

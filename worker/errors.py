@@ -12,6 +12,9 @@
         UnknownSecretError       no secret of this name, and no host with keys of its own
         BatchInputError          a batch's file cannot be read, or not to its end
         BatchOutputError         a file that a batch writes cannot be written
+        BadRowsError             rows of a batch break rules; nothing is begun
+        BatchConflictError       a batch has other rows or options, or is in a state that forbids it
+        BatchNotFoundError       no such batch, or it was removed
         WaitTimeoutError         the job is not finished yet; it goes on all the same
         SettingsError            a variable is missing or wrong
 
@@ -130,6 +133,33 @@ class BatchInputError(AxnError):
 
 class BatchOutputError(AxnError):
     """A file that a batch writes cannot be written; what it had of it is gone."""
+
+
+class BadRowsError(AxnError):
+    """Rows of a batch break rules; nothing of it is begun.
+
+    Attributes:
+        count: of all bad rows.
+        faults: of the first of them, numbers masked; fields are named `[index].field`, the first row being 0.
+    """
+
+    def __init__(self, count: int, faults: Sequence[FieldFault]) -> None:
+        self.count = count
+        self.faults = tuple(faults)
+        rows = {fault.field.partition(".")[0] for fault in faults}
+        more = f"; and {count - len(rows)} more" if count > len(rows) else ""
+        super().__init__(f"{count} bad rows, nothing is begun: {'; '.join(map(str, faults))}{more}")
+
+
+class BatchConflictError(AxnError):
+    """This cannot be done to the batch: it has other rows or options, or is in a state that forbids it."""
+
+
+class BatchNotFoundError(AxnError):
+    """No batch of this id or name is in the ledger."""
+
+    def __init__(self, batch: str) -> None:
+        super().__init__(f"no batch {batch} in the ledger (mistyped or removed); `axn batch list` lists all")
 
 
 class WaitTimeoutError(AxnError):

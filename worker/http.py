@@ -1,7 +1,7 @@
 """HTTP by POST, whose failures tell "nothing was sent" from "it may have arrived".
 
-The interface is httpx's and the connections are aiohttp's (`httpx_aiohttp.AiohttpTransport`); requests go straight to
-the transport, past httpx's client layer, which costs more CPU than the connection itself.
+The interface is httpx's and the connections are aiohttp's, through a transport of ours (`worker.http_exchange`);
+requests go straight to the transport, past httpx's client layer, which costs more CPU than the connection itself.
 
 What proves that nothing was sent is not an exception's type (the transport reports a server that hung up *after* the
 request as `httpx.ConnectTimeout`) but the place where it happened: the connector never handed out a connection.
@@ -11,13 +11,12 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import AsyncIterable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
 
 from worker.http_connections import (
     AnswerTooLargeError,
@@ -34,6 +33,7 @@ from worker.http_connections import (
     noting,
 )
 from worker.http_connections import progress as progress_of_request
+from worker.http_exchange import Answer, Exchange, UnsendableError
 
 #: Idle connections are closed after so many seconds: sooner than servers do, for a request that goes out on a
 #: connection the server is just closing ends in doubt.
@@ -41,6 +41,9 @@ _KEEPALIVE_S = 15.0
 #: aiohttp reads no further ahead of whom it serves than twice this.
 _READ_AHEAD_BYTES = 32 << 10
 _USER_AGENT = "axn-bind-worker"
+_NOWHERE = httpx.URL()
+#: They say where a request ends, and who speaks next: ours to write.
+_FRAMING = frozenset(("content-length", "transfer-encoding", "connection", "expect", "upgrade", "te", "trailer"))
 #: Of such a query httpx would change nothing: unreserved characters, separators and whole escapes (RFC 3986).
 _ENCODED_QUERY = re.compile(r"(?:[A-Za-z0-9\-._~&=]|%[0-9A-F]{2})+")
 
@@ -133,9 +136,8 @@ class HttpClient:
     ) -> None:
         self._max_connections = max_connections
         self._max_answer_bytes = max_answer_bytes
-        self._timeouts_s = {"connect": connect_timeout_ms / 1000}
-        if read_timeout_ms is not None:
-            self._timeouts_s["read"] = read_timeout_ms / 1000
+        self._connect_s = connect_timeout_ms / 1000
+        self._read_timeout_ms = read_timeout_ms
         self._socket_factory = socket_factory
         self._fault_of_url = fault_of_url
         self._is_cutting = is_cutting
@@ -144,8 +146,8 @@ class HttpClient:
         self._ssl = ssl.create_default_context(cafile=ca_file) if ca_file else httpx.create_ssl_context(trust_env=False)
         # Names count where RFC 9525 has them, in the certificate's alternative names.
         self._ssl.hostname_checks_common_name = False
-        self._proxy = _proxy(proxy) if proxy else None
-        self._transport: AiohttpTransport | None = None
+        self._proxy = proxy or ""
+        self._transport: Transport | None = None
         self._closed = False
 
     async def post(
@@ -159,8 +161,9 @@ class HttpClient:
         """Send once, and read the whole answer. Never sends a second time.
 
         Args:
-            url: http or https.
-            headers: sent as given; `accept-encoding: identity` and a user agent are added where missing.
+            url: http or https, without a login.
+            headers: sent as given, but none that frame the body; `accept-encoding: identity` and a user agent are
+                added where missing.
             content: the body.
             total_timeout_ms: one deadline over waiting for a connection, connecting, headers and body.
 
@@ -168,7 +171,7 @@ class HttpClient:
             NotSentError: nothing was sent.
             MaybeSentError: everything else.
         """
-        request = self._build(url, headers, content)
+        request = self._build(url, headers, content, total_timeout_ms)
         progress = Progress()
         token = progress_of_request.set(progress)
         try:
@@ -185,14 +188,18 @@ class HttpClient:
         """Close every connection. What is posted afterwards is refused."""
         self._closed = True
         if self._transport is not None:
-            await self._transport.aclose()
+            await self._transport.exchange.aclose()
 
-    def _build(self, url: str, headers: Mapping[str, str], content: bytes) -> httpx.Request:
+    def _build(self, url: str, headers: Mapping[str, str], content: bytes, total_timeout_ms: int) -> httpx.Request:
         if self._closed:
             raise NotSentError("closed", "this client was closed")
-        request = _request(url, headers, content, self._timeouts_s)
+        # Silence has a timer of its own only where the deadline would not do as well.
+        silence_ms = self._read_timeout_ms or total_timeout_ms
+        request = _request(url, headers, content, silence_ms / 1000 if silence_ms < total_timeout_ms else None)
         if request is None:
-            raise NotSentError("bad_url", "not a URL of scheme http or https with a host, or headers that are not text")
+            raise NotSentError(
+                "bad_url", "not a URL of scheme http or https with a host and no login, or headers that cannot be sent"
+            )
         if self._fault_of_url and (fault := self._fault_of_url(url)):
             raise NotSentError("refused_by_guard", f"{request.url.host}: {fault}")
         return request
@@ -207,10 +214,10 @@ class HttpClient:
         return HttpAnswer(response.status_code, _headers(response), body, is_cut)
 
     async def _read(self, response: httpx.Response) -> tuple[bytes, bool]:
+        assert isinstance(response.stream, _Body)  # noqa: S101 - its `aiter_raw` would only count and cut the chunks anew
         body = bytearray()
         try:
-            # `aiter_raw` would only count and cut these anew.
-            async for chunk in _chunks(response):
+            async for chunk in response.stream:
                 body += chunk
                 if len(body) > self._max_answer_bytes:
                     break
@@ -222,7 +229,7 @@ class HttpClient:
             raise AnswerTooLargeError
         return bytes(body[: self._max_answer_bytes]), True
 
-    def _open_transport(self) -> AiohttpTransport:
+    def _open_transport(self) -> "Transport":
         if self._transport is None:
             connector = Connector(
                 most_body_bytes=self._max_answer_bytes,
@@ -232,40 +239,57 @@ class HttpClient:
                 resolver=ThreadedResolver(self._lookup_threads, self._lookup),
                 socket_factory=noting(self._socket_factory) if self._socket_factory else None,
             )
-            # What httpx has not set shall not be added by aiohttp: the caller's headers are the request's headers.
-            session = aiohttp.ClientSession(
-                connector=connector,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=False,
-                read_bufsize=min(self._max_answer_bytes, _READ_AHEAD_BYTES),
-                skip_auto_headers=("Content-Type", "User-Agent", "Accept"),
+            read_ahead_bytes = min(self._max_answer_bytes, _READ_AHEAD_BYTES)
+            self._transport = Transport(
+                Exchange(connector, connect_s=self._connect_s, read_ahead_bytes=read_ahead_bytes, proxy=self._proxy)
             )
-            self._transport = AiohttpTransport(verify=self._ssl, trust_env=False, client=session, proxy=self._proxy)
         return self._transport
 
 
-def _chunks(response: httpx.Response) -> AsyncIterable[bytes]:
-    assert isinstance(response.stream, AsyncIterable)  # noqa: S101 - an async transport's
-    return response.stream
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._answer.chunks()
+
+    async def aclose(self) -> None:
+        self._answer.close()
 
 
-def _proxy(address: str) -> httpx.Proxy:
-    url = httpx.URL(address)
-    # As a header, not as the transport's own login: that one uses what aiohttp is about to drop.
-    login = aiohttp.encode_basic_auth(url.username, url.password) if url.userinfo else ""
-    headers = {"proxy-authorization": login} if login else {}
-    return httpx.Proxy(url.copy_with(userinfo=b""), headers=headers)
+class Transport(httpx.AsyncBaseTransport):
+    """httpx's requests over our exchange. Errors come as aiohttp raises them: it is not their type that counts here."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send once; the body is still to be read, and the response to be closed."""
+        url = request.url
+        answer = await self.exchange.send(
+            f"{url.scheme}://{url.netloc.decode()}",
+            url.raw_path,
+            request.headers.raw,
+            request.content,
+            read_s=request.extensions["timeout"]["read"],
+        )
+        return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer), request=request)
 
 
 class _WithQuery(httpx.URL):
-    """A URL that is known, and a query that needs no encoding: of the two, only `str` tells the query."""
+    """A URL that is known, and a query that needs no encoding: only `str` and `raw_path` tell it."""
 
     def __init__(self, known: httpx.URL, query: str) -> None:
         super().__init__(known)
-        self._text = f"{known}?{query}"
+        self._known = known
+        self._query = query
 
     def __str__(self) -> str:
-        return self._text
+        return f"{self._known}?{self._query}"
+
+    @property
+    def raw_path(self) -> bytes:
+        return b"%b?%b" % (self._known.raw_path, self._query.encode())
 
 
 @lru_cache(maxsize=1_024)
@@ -284,22 +308,26 @@ def request_url(url: str) -> httpx.URL:
     return _WithQuery(_parsed(target), query) if is_encoded else _parsed(url)
 
 
-def _request(
-    url: str, headers: Mapping[str, str], content: bytes, timeouts_s: Mapping[str, float]
-) -> httpx.Request | None:
+def _request(url: str, headers: Mapping[str, str], content: bytes, read_s: float | None) -> httpx.Request | None:
     defaults = {"accept-encoding": "identity", "user-agent": _USER_AGENT}
     given = {name.lower(): value for name, value in headers.items()}
-    extensions = {"timeout": dict(timeouts_s)}
+    if not _FRAMING.isdisjoint(given):
+        return None
     try:
-        # A body as a stream: httpx then adds no headers, which aiohttp does all the same, at a quarter of the cost.
+        # A body as a stream: httpx then adds no headers; those that frame it, the exchange writes.
         request = httpx.Request(
-            "POST", "", headers=defaults | given, stream=httpx.ByteStream(content), extensions=extensions
+            "POST",
+            _NOWHERE,
+            headers=defaults | given,
+            stream=httpx.ByteStream(content),
+            extensions={"timeout": {"read": read_s}},
         )
         request.url = request_url(url)
         request.read()
     except (httpx.InvalidURL, ValueError, TypeError):
         return None
-    return request if request.url.scheme in {"http", "https"} and request.url.host else None
+    is_whole = request.url.scheme in {"http", "https"} and request.url.host and not request.url.userinfo
+    return request if is_whole else None
 
 
 def _headers(response: httpx.Response) -> Mapping[str, str]:
@@ -311,13 +339,11 @@ def _headers(response: httpx.Response) -> Mapping[str, str]:
 
 
 def _failure(error: Exception, progress: Progress, host: str) -> HttpError:
-    # The transport wraps most of aiohttp's errors, and by no means always in the right class.
-    cause = error.__cause__ if isinstance(error, httpx.HTTPError) and error.__cause__ else error
-    if progress.phase is Phase.UNKNOWN and isinstance(cause, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
-        return NotSentError("bad_url", failure_detail(cause, host))
+    if progress.phase is Phase.UNKNOWN and isinstance(error, aiohttp.InvalidURL | UnsendableError):
+        return NotSentError("bad_url", failure_detail(error, host))
     if progress.phase is not Phase.CONNECTING:
-        return MaybeSentError(kind_after_connecting(cause), failure_detail(cause, host))
+        return MaybeSentError(kind_after_connecting(error), failure_detail(error, host))
     if progress.refusal is not None and not progress.sockets:
         detail = f"{host}: every address was refused ({type(progress.refusal).__name__})"
         return NotSentError("refused_by_guard", detail, progress.refusal)
-    return NotSentError(kind_while_connecting(cause), failure_detail(cause, host))
+    return NotSentError(kind_while_connecting(error), failure_detail(error, host))

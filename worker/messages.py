@@ -21,6 +21,8 @@ TASK_UPDATE = "axn.update"
 """One update request, likewise."""
 TASK_UNBIND = "axn.unbind"
 """One unbind request, likewise."""
+TASK_REBIND = "axn.rebind"
+"""One rebind request, likewise."""
 TASK_JOBS = "axn.jobs"
 """Ids of jobs that stand in the ledger."""
 TASK_CALLBACKS = "axn.callbacks"
@@ -30,6 +32,8 @@ LINE_MARK = "@"
 """Before a host: the line of callbacks that wait for this receiver."""
 ORDER_MARK = "!"
 """Before a name: the line of callbacks with one order key."""
+BATCH_MARK = "%"
+"""Before a batch's id: its rows are to be fed."""
 RENEWAL_MARK = "^"
 """Before a partition's two digits: its bindings are to be renewed. Before a binding's id: its renewal."""
 
@@ -67,7 +71,7 @@ def decode_ids(message: object) -> IdsMessage:
 
 
 def _is_id(id_: str) -> bool:
-    return id_.startswith((LINE_MARK, ORDER_MARK, RENEWAL_MARK)) or is_job_id(id_.partition("-")[0])
+    return id_.startswith((LINE_MARK, ORDER_MARK, BATCH_MARK, RENEWAL_MARK)) or is_job_id(id_.partition("-")[0])
 
 
 def in_messages(ids: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from worker.producers import begin
+from worker.producer_process import ask, services
 from worker.renewals.closing import ClosedOrder
 
 
@@ -17,7 +17,7 @@ def close_order(out_order_id: str, *, unbind: bool = False) -> ClosedOrder:
         InvalidRequestError: it is no OutOrderId.
         LedgerUnavailableError: Redis did not answer; call it again.
     """
-    closing = begin(lambda services: services.closing.close_order(out_order_id, unbind=unbind))
+    closing = ask(services().closing.close_order(out_order_id, unbind=unbind))
     try:
         return closing.result()
     except BaseException:
@@ -27,5 +27,5 @@ def close_order(out_order_id: str, *, unbind: bool = False) -> ClosedOrder:
 
 async def close_order_async(out_order_id: str, *, unbind: bool = False) -> ClosedOrder:
     """`close_order`, for coroutines."""
-    closing = begin(lambda services: services.closing.close_order(out_order_id, unbind=unbind))
+    closing = ask(services().closing.close_order(out_order_id, unbind=unbind))
     return await asyncio.wrap_future(closing)

@@ -4,14 +4,11 @@ The plain functions block their thread; the `_async` twins are for coroutines. B
 set of connections per process, made at the first call from the AXN_ settings, and made anew after a fork.
 """
 
-import asyncio
-import atexit
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from worker.app import build_app
-from worker.bootstrap import ProducerServices, build_pinger, build_producer, callback_keys
+from worker import producer_process
+from worker.bootstrap import ProducerServices, build_pinger, callback_keys
 from worker.callback_desk import (
     CallbackDesk,
     CallbackFilter,
@@ -28,8 +25,8 @@ from worker.callbacks.signature import SigningKey
 from worker.domain.any_request import AnyRequest
 from worker.domain.callback_secret import SecretOwner
 from worker.domain.durability import Durability, parse_durability
-from worker.domain.job import Job, JobKind
-from worker.errors import UnknownSecretError
+from worker.domain.job import Job, JobKind, Lane
+from worker.errors import SettingsError, UnknownSecretError
 from worker.intake.intake import Submitted
 from worker.ledger import listing
 from worker.ledger.audit import AuditLine
@@ -38,32 +35,14 @@ from worker.ledger.callback_secrets import StoredSecret
 from worker.ledger.callback_views import Callback
 from worker.ledger.index_walk import Tell
 from worker.ledger.receiver_switch import Disabled
-from worker.redis_faults import asking
-from worker.runtime import OnePerProcess, Runtime
-from worker.settings import load_settings
+from worker.pace.desk import PaceDesk
+from worker.pace.state import AccountState
+from worker.producer_process import asked as _asking
+from worker.producer_process import process as _producer
+from worker.producer_process import run as _run
+from worker.producer_process import run_async as _run_async
 
 T = TypeVar("T")
-
-
-class _Producer:
-    def __init__(self) -> None:
-        settings = load_settings()
-        self.runtime = Runtime("axn-producer")
-        self.services: ProducerServices = self.runtime.run(self._build(settings))
-
-    async def _build(self, settings: Any) -> ProducerServices:
-        return build_producer(settings, build_app(settings))
-
-
-_producer = OnePerProcess(_Producer)
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    return _producer.get().runtime.run(work)
-
-
-async def _run_async(work: Coroutine[Any, Any, T]) -> T:
-    return await asyncio.wrap_future(_producer.get().runtime.submit(work))
 
 
 def submit(request: AnyRequest, durability: Durability | str | None = None) -> str:
@@ -200,18 +179,6 @@ def callback_secrets() -> tuple[list[StoredSecret], tuple[SigningKey, ...]]:
     return stored, callback_keys(services.settings)
 
 
-async def _asking(services: ProducerServices, work: Coroutine[Any, Any, T]) -> T:
-    """Whatever is wrong with Redis becomes a LedgerUnavailableError that says so."""
-    async with asking(services.redis, is_one_call=False):
-        return await work
-
-
-def begin(work: Callable[[ProducerServices], Coroutine[Any, Any, T]]) -> "Future[T]":
-    """Begin some work on this process's services; Redis's faults become LedgerUnavailableErrors."""
-    producer = _producer.get()
-    return producer.runtime.submit(_asking(producer.services, work(producer.services)))
-
-
 def list_jobs(wanted: listing.JobFilter, limit: int, tell: Tell) -> list[Job]:
     """Many jobs: see `worker.ledger.listing.list_jobs`."""
     return _run(listing.list_jobs(_producer.get().services.redis, wanted, limit, tell))
@@ -220,6 +187,43 @@ def list_jobs(wanted: listing.JobFilter, limit: int, tell: Tell) -> list[Job]:
 def ask_bindings(work: Callable[[BindingLedger], Coroutine[Any, Any, T]]) -> T:
     """Do something with the bindings on record. Raises LedgerUnavailableError."""
     return _run(_asking(_producer.get().services, work(_producer.get().services.bindings)))
+
+
+def pace_state(actions: Sequence[str] = ()) -> AccountState:
+    """How the calls of the settings' account go: see `worker.pace.desk.PaceDesk.read`.
+
+    Raises:
+        SettingsError: no setting names the account.
+        PaceOrderError: an action is unknown.
+        LedgerUnavailableError: Redis did not answer.
+    """
+    return _at_the_desk(lambda desk: desk.read(actions))
+
+
+def set_pace(action: str, per_second: float | None, *, by: str) -> None:
+    """See `PaceDesk.set_per_second`; raises what `pace_state` does."""
+    _at_the_desk(lambda desk: desk.set_per_second(action, per_second, by=by))
+
+
+def pause_pace(lanes: Sequence[Lane] = (), actions: Sequence[str] = (), *, by: str) -> None:
+    """See `PaceDesk.pause`; raises what `pace_state` does."""
+    _at_the_desk(lambda desk: desk.pause(lanes, actions, by=by))
+
+
+def resume_pace(lanes: Sequence[Lane] = (), actions: Sequence[str] = (), *, by: str) -> None:
+    """See `PaceDesk.resume`; raises what `pace_state` does."""
+    _at_the_desk(lambda desk: desk.resume(lanes, actions, by=by))
+
+
+def _at_the_desk(work: Callable[[PaceDesk], Coroutine[Any, Any, T]]) -> T:
+    services = _producer.get().services
+    settings = services.settings
+    if settings.credentials == "static" and not settings.access_key_id:
+        raise SettingsError(
+            "AXN_ACCESS_KEY_ID (or ALIBABA_CLOUD_ACCESS_KEY_ID): must be the workers' key id, "
+            "the pace is kept for its account"
+        )
+    return _run(_asking(services, work(services.pace_desk)))
 
 
 def _at_callback_desk(work: Callable[[CallbackDesk], Coroutine[Any, Any, T]]) -> T:
@@ -308,10 +312,4 @@ def check_mapping(given: object, kind: JobKind = JobKind.BIND) -> AnyRequest:
 
 def close() -> None:
     """End this process's connections. The next call makes new ones."""
-    producer = _producer.take()
-    if producer is not None:
-        producer.runtime.run(producer.services.aclose())
-        producer.runtime.stop()
-
-
-atexit.register(close)
+    producer_process.close()

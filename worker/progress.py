@@ -1,5 +1,7 @@
 """How far this process has come in each lane's queue: what tells a message that waits from one that is lost."""
 
+from collections.abc import Callable
+
 from worker.domain.job import Lane
 
 
@@ -10,7 +12,13 @@ class Progress:
     message; one that was published later is most likely still queued.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[], None] = lambda: None) -> None:
+        """Progress of this process.
+
+        Args:
+            tell: called whenever work on a message begins.
+        """
+        self._tell = tell
         self._taken_up: dict[Lane, int] = {}
         self._told: dict[Lane, int] = {}
 
@@ -21,6 +29,7 @@ class Progress:
             lane: of the message.
             published_at_ms: Unix ms by Redis's clock, 0 where the message does not tell.
         """
+        self._tell()
         self._taken_up[lane] = max(published_at_ms, self._taken_up.get(lane, 0))
 
     def news(self) -> dict[Lane, int]:

@@ -75,6 +75,11 @@ class OnePerProcess(Generic[T]):
                 self._made = (os.getpid(), self._make())
             return self._made[1]
 
+    def peek(self) -> T | None:
+        """This process's one; None where it has made none."""
+        made = self._made
+        return made[1] if made is not None and made[0] == os.getpid() else None
+
     def take(self) -> T | None:
         """This process's one, to be ended by the caller; None where this process has made none."""
         with self._lock:

@@ -36,6 +36,8 @@ from worker.setting_groups import (
     RetrySettings,
 )
 
+_PORTS = 65_536
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -130,7 +132,9 @@ class Settings(BaseSettings):
     grace: Duration = Field(
         timedelta(seconds=15), description="how long attempts under way may take after SIGTERM, before they are cut off"
     )
-    result_ttl: Duration = Field(timedelta(days=7), description="how long a finished job stays readable")
+    result_ttl: Duration = Field(
+        timedelta(days=7), description="how long a finished job stays readable; a bound one as long as its binding, too"
+    )
     binding_keep: Duration = Field(
         timedelta(days=7), description="how long a binding stays known, with its job, after its end"
     )
@@ -142,6 +146,12 @@ class Settings(BaseSettings):
     threads: PositiveInt = Field(32, description="Celery messages that one worker process holds at a time")
 
     heartbeat_file: str = Field("", description="touched at each tick that reached Redis, for health checks")
+
+    listen: str = Field(
+        "",
+        description="host:port at which a worker serves /metrics, /live and /ready, such as 0.0.0.0:9464; each process "
+        "on a machine needs its own; empty: nowhere",
+    )
 
     callback_secret: SecretStr = Field(
         SecretStr(""),
@@ -157,12 +167,12 @@ class Settings(BaseSettings):
         timedelta(days=30), description="how long a callback that was given up can still be replayed"
     )
     callback_in_flight: NonNegativeInt = Field(
-        64, description="first tries of callbacks that one process makes at a time, and as many retries"
+        128, description="first tries of callbacks that one process makes at a time, and as many retries"
     )
     callback_per_receiver: PositiveInt = Field(
-        8,
-        description="tries at one receiver (host) at a time, all workers together; 8 of 50 ms each are 160 per second, "
-        "so raise it for a receiver that is told of more",
+        16,
+        description="tries at one receiver (host) at a time, all workers together; 16 of 50 ms each are 320 per "
+        "second, so raise it for a receiver that is told of more",
     )
     callback_give_up: Duration = Field(
         timedelta(days=4),
@@ -234,6 +244,20 @@ class Settings(BaseSettings):
         if proxy.get_secret_value() and not _is_proxy(proxy.get_secret_value()):
             raise ValueError("must be http://host:port or http://user:password@host:port")
         return proxy
+
+    @field_validator("listen")
+    @classmethod
+    def _listen_is_an_address(cls, listen: str) -> str:
+        host, _, port = listen.rpartition(":")
+        if listen and not (host and port.isascii() and port.isdigit() and int(port) < _PORTS):
+            raise ValueError("must be host:port, such as 0.0.0.0:9464 or [::1]:9464")
+        return listen
+
+    @property
+    def listen_address(self) -> tuple[str, int]:
+        """Host and port of AXN_LISTEN; an empty host where it is not set."""
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port or 0)
 
     @cached_property
     def effective_broker_url(self) -> str:

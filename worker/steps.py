@@ -37,6 +37,11 @@ STEPS = (
     "renewal.settled",  # the ledger has the new end
     "renewal.gone",  # it is said that the binding is bound anew, the job is not filed
     "callback.answered",  # the receiver's answer to a try is known here alone
+    "batch.made",  # a batch is there, without any row
+    "batch.stored",  # a chunk of its rows is there; perhaps not all are
+    "batch.sealed",  # it begins, and whoever started it is not told yet
+    "batch.filed",  # rows of a batch are jobs, nothing is published
+    "batch.fed",  # they are published, the batch's cursor stands before them
     "tick.taken",  # due entries are pushed forward, nothing is published
     "tick.published",  # all messages are out
 )

@@ -3,7 +3,7 @@
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from worker.clock import Clock
 from worker.domain.job import Lane
-from worker.ledger.timetable import EVERYTHING, Timetable
+from worker.ledger.timetable import EVERYTHING, NOTHING, Timetable
 from worker.progress import Progress
 from worker.publisher import Announcer
 from worker.steps import reached
@@ -93,7 +93,10 @@ class Ticker:
 
     async def tick(self) -> int:
         """Look once. Returns how many ids were published."""
-        due = await self._timetable.take_due(await self._taken_up())
+        come_so_far = await self._timetable.note_progress(self._progress.news())
+        due = NOTHING
+        if await self._timetable.is_anything_due():  # the broker is asked for nothing while nothing is
+            due = await self._timetable.take_due(await self._taken_up(come_so_far))
         ids_of: dict[Lane, list[str]] = defaultdict(list)
         for lane, id_ in due.entries:
             ids_of[lane].append(id_)
@@ -105,8 +108,7 @@ class Ticker:
         reached("tick.published")
         return published
 
-    async def _taken_up(self) -> dict[Lane, float]:
+    async def _taken_up(self, come_so_far: Mapping[Lane, int]) -> dict[Lane, float]:
         """Per lane, up to which time of publication its messages have been taken up: EVERYTHING where none waits."""
         backlogs = await self._announcer.backlogs()
-        come_so_far = await self._timetable.note_progress(self._progress.news())
         return {lane: come_so_far.get(lane, 0) - _SAME_TIME_MS if backlogs.get(lane) else EVERYTHING for lane in Lane}

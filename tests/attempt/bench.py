@@ -24,7 +24,7 @@ from worker.ledger.records import Claim, NewJob, Settlement
 from worker.pace.concurrency import InFlight
 from worker.pace.keys import PaceKeys
 from worker.pace.pace import Pace
-from worker.pace.rules import PaceRules, RetryBudget
+from worker.pace.rules import CircuitRules, PaceRules, RetryBudget
 from worker.progress import Progress
 
 LEASE_MS = 30_000
@@ -101,6 +101,23 @@ class FakeFoundBindings:
         self.told.append((claim.job_id, str(settlement.fields["subs_id"])))
 
 
+class FakeReplacements:
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.replaced_for: list[str] = []
+        self.restored_as: list[tuple[str, str]] = []
+
+    async def made_by(self, claim: Claim) -> str:
+        return claim.binding_id
+
+    async def replaced(self, claim: Claim) -> None:
+        self.replaced_for.append(claim.job_id)
+
+    async def restored(self, claim: Claim, phone_no_x: str, subs_id: str) -> None:
+        self.restored_as.append((phone_no_x, subs_id))
+
+
 class Bench:
     """One worker's attempts with a fake provider and courier on a real ledger."""
 
@@ -110,6 +127,7 @@ class Bench:
         self.provider = FakeProvider()
         self.courier = FakeCourier()
         self.found = FakeFoundBindings()
+        self.replacements = FakeReplacements()
         self.clock: SystemClock = LeapingClock()
         self.per_second = 1_000.0
         self.patience_ms = 1_000
@@ -120,12 +138,15 @@ class Bench:
         self.stop = Stop()
         self.in_flight = InFlight(1_000, SystemClock())
         self.retries = RetryBudget()
+        self.circuit = CircuitRules()
 
     def _pace(self, action: str) -> Pace:
         return Pace(
             self.redis,
             keys=PaceKeys("acc", action, "endpoint"),
-            rules=PaceRules(self.per_second, {Lane.CHECKOUT: 50_000, Lane.BATCH: 30_000}, retries=self.retries),
+            rules=PaceRules(
+                self.per_second, {Lane.CHECKOUT: 50_000, Lane.BATCH: 30_000}, retries=self.retries, circuit=self.circuit
+            ),
             in_flight=self.in_flight,
             clock=self.clock,
         )
@@ -166,6 +187,7 @@ class Bench:
             effects=BindingEffects(bindings_of(self.redis)),
             courier=self.courier,
             found_bindings=self.found,
+            replacements=self.replacements,
             rules=rules,
             clock=self.clock,
             slots=asyncio.Semaphore(10),

@@ -24,7 +24,9 @@ X, SUBS_ID, BY = "17000009999", "900", "ann@shop"
 @pytest.fixture
 def resolutions(bench: Bench, redis: Redis) -> Resolutions:
     clock = SystemClock()
-    return Resolutions(bench.ledger, FoundBindingsDesk(bench.ledger, clock, 1_000), Audit(redis), clock, 1_000)
+    return Resolutions(
+        bench.ledger, FoundBindingsDesk(bench.ledger, clock, 1_000), Audit(redis), bench.replacements, clock, 1_000
+    )
 
 
 async def in_doubt(bench: Bench, **overrides: Any) -> NewJob:

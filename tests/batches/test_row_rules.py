@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.batches.like_rows import _CHECKS
-from worker.batches.operations import ALL_FIELDS, FIELDS, Operation, RebindMode
+from worker.batches.operations import ALL_FIELDS, FIELDS, Operation
 from worker.batches.raw_rows import RawRow
 from worker.batches.row_rules import BadRowError, RowRules
 from worker.batches.rows import BindRow, ChangeRow, RebindRow, Row
 from worker.domain.bind_request import BindRequest
+from worker.domain.rebinding import RebindMode
 from worker.domain.unbind_request import UnbindRequest
 from worker.domain.update_request import UpdateRequest
 
@@ -121,6 +122,13 @@ def test_all_faults_of_a_row_are_named(given_: dict[str, str], faults: dict[str,
     found = judged(given_)
     assert isinstance(found, dict), found
     assert {name: rule[: len(faults.get(name, ""))] for name, rule in found.items()} == faults
+
+
+def test_a_row_s_key_does_not_depend_on_what_it_gets_by_default() -> None:
+    defaults = {"pool_key": "FC9", "callback_url": "https://h.example"}
+    row = judged({"op": "bind", "phone_no_a": A, "expires_in": "2h"}, row_rules(defaults=defaults))
+    assert isinstance(row, BindRow)
+    assert (row.key, row.wishes["pool_key"]) == (key_of(op="bind", phone_no_a=A, expires_in="2h"), "FC9")
 
 
 def test_a_pool_is_wanted_where_the_binding_does_not_tell_it() -> None:

@@ -56,6 +56,12 @@ class WorkerUnderTest:
             self._process.kill()
             self._process.wait()
 
+    def ends_after(self, number: signal.Signals) -> int:
+        """How it ends after this signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+        return self._process.wait(20)
+
     @contextmanager
     def standing_still(self) -> Iterator[None]:
         """While the block lasts, the worker does nothing."""

@@ -16,7 +16,7 @@ from worker.clock import SystemClock
 from worker.domain.bind_request import BindRequest
 from worker.domain.job import JobState, Lane
 from worker.local.redis_server import EmbeddedRedis
-from worker.publisher import LONGEST_PUBLISH_MS, Announcer
+from worker.publisher import LONGEST_PUBLISH_MS, Announcer, Publication
 from worker.settings import Settings
 
 LONGEST_MS = 100
@@ -29,8 +29,8 @@ class StuckPublisher:
         self.may_go_on = threading.Event()
         self.begun: list[str] = []
 
-    def publish(self, lane: Lane, ids: Sequence[str], published_at_ms: int) -> bool:
-        self.begun += ids
+    def publish(self, group: Sequence[Publication]) -> bool:
+        self.begun += [id_ for publication in group for id_ in publication.ids]
         return self.may_go_on.wait(10)
 
     def backlogs(self) -> dict[Lane, int]:

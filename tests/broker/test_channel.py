@@ -1,6 +1,7 @@
 """The channel's client for acknowledgements."""
 
-from worker.broker import Channel, Connection
+from worker.broker import Connection
+from worker.broker_channel import Channel
 from worker.local.redis_server import EmbeddedRedis
 
 

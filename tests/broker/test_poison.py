@@ -11,7 +11,7 @@ import pytest
 
 from tests.broker.conftest import A, WorkerUnderTest
 from tests.local.processes import wait_until
-from worker import broker
+from worker import broker, broker_channel
 from worker.local.redis_server import EmbeddedRedis
 
 SLOTS = 32
@@ -111,7 +111,7 @@ def test_what_cannot_be_read_is_set_aside_and_the_next_job_is_done(worker: Worke
     text = content.decode(errors="backslashreplace") if isinstance(content, bytes) else content
     assert kept["queue"] == "axn.checkout"
     assert kept["content"][:8] == text[:8]
-    assert len(kept["content"]) <= broker.MOST_POISON_CHARACTERS
+    assert len(kept["content"]) <= broker_channel.MOST_POISON_CHARACTERS
     assert A not in worker.log
     wait_until(lambda: worker.under_way() == 0)
 
@@ -148,15 +148,15 @@ def test_an_error_names_the_queue_and_the_fault_but_nothing_of_the_content(worke
 def test_what_is_set_aside_is_bounded_in_number_size_and_time(
     redis_server: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(broker, "MOST_POISON_MESSAGES", 3)
+    monkeypatch.setattr(broker_channel, "MOST_POISON_MESSAGES", 3)
     with broker.Connection(redis_server.broker_url(3)) as connection, connection.channel() as made:
         channel: Any = made
         for number in range(5):
             channel.set_aside("q", f"{number}" * 1_000_000, "why")
-        kept = [json.loads(entry) for entry in channel.client.lrange(broker.POISON_KEY, 0, -1)]
+        kept = [json.loads(entry) for entry in channel.client.lrange(broker_channel.POISON_KEY, 0, -1)]
         assert [entry["content"][0] for entry in kept] == ["4", "3", "2"]
-        assert all(len(entry["content"]) == broker.MOST_POISON_CHARACTERS for entry in kept)
-        assert 0 < channel.client.ttl(broker.POISON_KEY) <= 7 * 86_400
+        assert all(len(entry["content"]) == broker_channel.MOST_POISON_CHARACTERS for entry in kept)
+        assert 0 < channel.client.ttl(broker_channel.POISON_KEY) <= 7 * 86_400
         channel.client.flushdb()
 
 
@@ -164,8 +164,8 @@ def test_brokers_other_than_redis_keep_kombu_s_transport() -> None:
     assert broker.Connection("memory://").transport_cls == "memory"
     assert broker.Connection("memory://").get_transport_cls() is kombu.Connection("memory://").get_transport_cls()
     for scheme in ("redis", "rediss"):
-        assert broker.Connection(f"{scheme}://h/1").get_transport_cls() is broker.Transport
-    assert broker.Connection("sentinel://h:1").get_transport_cls() is broker.SentinelTransport
+        assert broker.Connection(f"{scheme}://h/1").get_transport_cls() is broker_channel.Transport
+    assert broker.Connection("sentinel://h:1").get_transport_cls() is broker_channel.SentinelTransport
 
 
 def test_a_worker_started_by_plain_celery_masks_numbers_too(worker: WorkerUnderTest) -> None:

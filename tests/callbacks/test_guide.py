@@ -27,7 +27,8 @@ PARAMETERS = {
     "operate_type": "OperateType",
 }
 KEPT = {f"binding.{event.value}": event for event in BindingEvent}
-ENDS = {JobKind.BIND: ("succeeded", "failed", "in_doubt", "expired")}
+OF_BINDS = ("succeeded", "failed", "in_doubt", "expired")
+ENDS = {JobKind.BIND: OF_BINDS, JobKind.REBIND: (*OF_BINDS, "old_left_bound")}
 
 
 def rows() -> dict[str, tuple[str, str]]:
@@ -53,8 +54,19 @@ def test_an_example_is_what_is_sent(example: dict[str, Any]) -> None:
         made = orphan_found_body(**common, orphan=orphan)
     else:
         kind = JobKind(example["type"].partition(".")[0])
-        told = ("phone_no_x", "subs_id", "code", "message", "request_id")
-        made = ended_body(**common, kind=kind, attempts=data["attempts"], fields={name: data[name] for name in told})
+        told = (
+            "phone_no_x",
+            "subs_id",
+            "code",
+            "message",
+            "request_id",
+            "mode",
+            "step",
+            "old_phone_no_x",
+            "old_subs_id",
+        )
+        fields = {name: data[name] for name in told if name in data}
+        made = ended_body(**common, kind=kind, attempts=data["attempts"], fields=fields)
     assert f"```json\n{made}\n```" in GUIDE
 
 
@@ -75,7 +87,13 @@ def test_every_type_and_every_field_is_told_and_no_other() -> None:
             if where in ("all", "all but `ping`") or f"`{group}.*`" in where or f"`{example['type']}`" in where
         }
         assert set(example["data"]) == has, example["type"]
-    assert {example["type"].partition(".")[0] for example in EXAMPLES} == {"bind", "update", "unbind", "binding"}
+    assert {example["type"].partition(".")[0] for example in EXAMPLES} == {
+        "bind",
+        "update",
+        "unbind",
+        "rebind",
+        "binding",
+    }
     assert f"of this description: {PAYLOAD_VERSION}" in GUIDE
 
 

@@ -10,7 +10,6 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 import uvloop
 
@@ -173,10 +172,8 @@ async def test_what_comes_behind_an_answer_is_no_answer_to_the_next_request(
 
 
 def idle_connections(client: HttpClient) -> list[object]:
-    session = client._open_transport().client
-    assert isinstance(session, aiohttp.ClientSession)
-    assert session.connector is not None
-    idle = [protocol for kept in session.connector._conns.values() for protocol, _ in kept]
+    connector = client._open_transport().exchange.connector
+    idle = [protocol for kept in connector._conns.values() for protocol, _ in kept]
     return [protocol for protocol in idle if protocol.is_connected()]
 
 

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from ipaddress import ip_network
 from typing import Any
 
-import aiohttp
 import pytest
 
 from tests.callbacks.dialling import Listeners, Names, listening
@@ -281,11 +280,9 @@ async def test_a_name_that_resolves_elsewhere_the_second_time_is_judged_anew() -
 
 
 async def forget_names_and_connections(client: HttpClient) -> None:
-    session = client._open_transport().client
-    assert isinstance(session, aiohttp.ClientSession)
-    assert isinstance(session.connector, aiohttp.TCPConnector)
-    session.connector.clear_dns_cache()
-    for idle in session.connector._conns.values():
+    connector = client._open_transport().exchange.connector
+    connector.clear_dns_cache()
+    for idle in connector._conns.values():
         for protocol, _ in idle:
             protocol.close()
 

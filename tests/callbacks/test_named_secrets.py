@@ -99,7 +99,9 @@ async def test_every_callback_of_a_job_carries_its_secrets_name(redis: Redis) ->
     in_doubt = {"state": JobState.IN_DOUBT.value, "token": "", "lease_until": "0"}
     await put(redis, job_keys(held.job_id).job, **in_doubt)
     desk = FoundBindingsDesk(bench.ledger, bench.clock, 1_000)
-    resolutions = Resolutions(bench.ledger, desk, Audit(redis), bench.clock, 1_000, full_phone_no_a=True)
+    resolutions = Resolutions(
+        bench.ledger, desk, Audit(redis), bench.replacements, bench.clock, 1_000, full_phone_no_a=True
+    )
     await resolutions.not_bound(held.job_id, by="me")
     resolved = await callback_record_of(redis, f"{held.job_id}-{claim.fence + 1}")
     assert resolved["secret"] == "orders"

@@ -38,6 +38,7 @@ def axn(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         if name.startswith(("AXN_", "ALIBABA_CLOUD_")) and name != "AXN_REDIS_SERVER":
             monkeypatch.delenv(name)
     monkeypatch.setenv("COLUMNS", "200")
+    producers.close()  # whoever used them before in this process had another ledger
 
     def run(*words: str) -> Ended:
         monkeypatch.setattr(sys, "argv", ["axn", *words])

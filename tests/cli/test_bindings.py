@@ -99,6 +99,18 @@ def test_the_list_shows_what_ends_next_first_and_no_number(axn: Axn, write: Writ
     assert len(axn("bindings", "list", "--json", "--limit=1").out.splitlines()) == 1
 
 
+@pytest.mark.parametrize("command", [["unbind"], ["update", "--out-id=o"]], ids=" ".join)
+def test_an_update_or_unbind_names_its_binding_by_the_order(
+    axn: Axn, ledger: "redis.Redis", write: Write, command: list[str]
+) -> None:
+    binding_id = write("1", 2)
+    filed = axn(*command, "--out-order-id=order-1")
+    assert ledger.hget(job_keys(filed.out.strip()).job, "binding_id") == binding_id
+    refused = axn(*command, "--out-order-id=order-2")
+    assert refused.status == 2
+    assert refused.err.startswith("axn: out_order_id: has no active binding")
+
+
 def test_a_ledger_that_is_away_is_a_failure(axn: Axn, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AXN_REDIS_URL", "redis://127.0.0.1:1/0")
     monkeypatch.setenv("AXN_REDIS_TIMEOUT", "200ms")

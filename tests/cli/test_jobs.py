@@ -100,7 +100,7 @@ def test_a_job_just_filed_is_listed_as_accepted(axn: Axn, ledger: "redis.Redis")
     [
         ("--state=doubtful", "--state: must be one of accepted, submitting, waiting, bound"),
         (f"--state={A}", "--state: must be one of accepted"),
-        ("--kind=rebind", "--kind: must be one of bind, update, unbind"),
+        ("--kind=renew", "--kind: must be one of bind, update, unbind, rebind"),
     ],
 )
 def test_bad_input_ends_with_2_and_names_field_and_values(axn: Axn, option: str, rule: str) -> None:

@@ -403,6 +403,30 @@ async def test_a_process_works_a_line_off_as_its_own_tries_end(redis: Redis) -> 
     assert sender.most_waiting == PLACES.most_places
 
 
+@pytest.mark.parametrize(("error", "next_goes_out"), [("", True), ("http.500", False)])
+async def test_a_place_is_free_when_the_answer_is_there_unless_it_tells_of_trouble(
+    redis: Redis, error: str, next_goes_out: bool
+) -> None:
+    delivery = delivery_of(redis, sender := FakeSender(error), places=dataclasses.replace(PLACES, most_places=1))
+    first, second = await many(redis, 2)
+    tries: Any = delivery._tries
+    settle, may_write = tries.settle, asyncio.Event()
+
+    async def slow_settle(*arguments: Any) -> bool:
+        await may_write.wait()
+        done: bool = await settle(*arguments)
+        return done
+
+    tries.settle = slow_settle
+    await delivery.deliver([first])
+    await until(lambda: asyncio.sleep(0, sender.sent == [first]))
+    await delivery.deliver([second])
+    await asyncio.sleep(0.02)
+    assert (sender.sent == [first, second]) is next_goes_out
+    may_write.set()
+    await settled(delivery)
+
+
 async def test_who_still_has_tries_under_way_gets_no_probe(redis: Redis) -> None:
     one, other = (ReceiverLedger(redis, PLACES, process=name) for name in ("one", "other"))
     await put(redis, receiver_key("dead.example"), tripped=1, open_until=1)

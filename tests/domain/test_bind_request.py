@@ -1,5 +1,6 @@
 """A bind request: its forms, its rules, its faults."""
 
+import hashlib
 import json
 import re
 from datetime import UTC, datetime, timedelta
@@ -80,11 +81,12 @@ def test_an_unknown_field_unlike_any_other_is_refused_without_a_guess() -> None:
 
 BAD_BY_FIELD: dict[str, Any] = {
     "renew": "x",
-    "phone_no_a": "150 0000 0000", "pool_key": "", "expiration": "2026-02-30 00:00:00", "phone_no_b": "+8615000000000",
-    "phone_no_x": 15000000000, "expect_city": "a\nb", "is_recording_enabled": "maybe", "out_id": "x" * 1025,
-    "out_order_id": 7, "no_type": b"x", "call_display_type": 4, "call_restrict": "CONTROL_CLEAR_DISABLE",
+    "phone_no_a": "150 0000 0000", "expiration": "2026-02-30 00:00:00", "phone_no_b": "+8615000000000",
+    "expect_city": "a\nb", "is_recording_enabled": "maybe", "out_id": "x" * 1025,
+    "no_type": b"x", "call_display_type": 4, "call_restrict": "CONTROL_CLEAR_DISABLE",
     "call_timeout": 0, "asr_status": 2, "asr_model_id": [], "ring_config": "[1]", "extend": "\ud800", "owner_id": "-1",
-    "resource_owner_id": "x", "resource_owner_account": "\x00", "on_doubt": "ask", "callback_url": "ftp://h",
+    "resource_owner_id": "x", "resource_owner_account": "\x00", "on_doubt": "ask", "pool_key": "",
+    "phone_no_x": 15000000000, "out_order_id": 7, "callback_url": "ftp://h",
     "idempotency_key": "k" * 257, "callback_deadline": "tomorrow", "callback_order_key": "o" * 257,
     "deadline": "2026-12-01T00:00:00", "lane": "renewal",
 }  # fmt: skip
@@ -215,6 +217,20 @@ def test_a_deadlines_zone_does_not_change_the_digest() -> None:
 
 def test_the_digest_is_the_same_in_every_release() -> None:
     assert BindRequest(**FULL).digest() == "16a16414d027b3b9444dd1e32beb36ed"
+
+
+@given(
+    text=st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=20),
+    owner=st.integers(1, 9),
+    seconds=st.integers(0, 10**9),
+)
+def test_the_digest_is_of_what_was_given_in_sorted_compact_json(text: str, owner: int, seconds: int) -> None:
+    moment = NOON + timedelta(seconds=seconds)
+    request = BindRequest(phone_no_a=A, expiration=moment, out_id=text, owner_id=owner, lane="batch")
+    expiration = (moment + timedelta(hours=8)).strftime("%Y-%m-%d %H:%M:%S")
+    given_ = f'"lane":"batch","out_id":{json.dumps(text, ensure_ascii=False)},"owner_id":{owner},"phone_no_a":"{A}"'
+    canonical = f'{{"expiration":"{expiration}",{given_}}}'
+    assert request.digest() == hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
 
 def test_the_idempotency_key_is_no_part_of_the_digest() -> None:

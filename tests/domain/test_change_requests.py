@@ -14,6 +14,7 @@ from worker.domain.bind_request import BindRequest
 from worker.domain.change_request import ChangeRequest
 from worker.domain.job import JobKind, Lane
 from worker.domain.job_ids import job_id_for_key
+from worker.domain.rebind_request import RebindRequest
 from worker.domain.unbind_request import UnbindRequest
 from worker.domain.update_request import UpdateRequest
 from worker.errors import InvalidRequestError
@@ -36,8 +37,10 @@ ASPECTS: dict[str, tuple[str, Any]] = {
     "out_id": ("OutId", "o 1"),
     "is_recording_enabled": ("IsRecordingEnabled", "False"),
 }
-BOTH: list[tuple[type[ChangeRequest], dict[str, Any]]] = [(UnbindRequest, {}), (UpdateRequest, {"out_id": "o"})]
-of_both = pytest.mark.parametrize(("request_type", "aspect"), BOTH, ids=["unbind", "update"])
+ALL: list[tuple[type[ChangeRequest], dict[str, Any]]] = [
+    (UnbindRequest, {}), (UpdateRequest, {"out_id": "o"}), (RebindRequest, {"new_pool_key": "FC2"}),
+]  # fmt: skip
+of_all = pytest.mark.parametrize(("request_type", "aspect"), ALL, ids=["unbind", "update", "rebind"])
 
 
 def faults_of(request_type: type[ChangeRequest], **given_: Any) -> dict[str, str]:
@@ -51,7 +54,7 @@ def test_each_kind_has_its_request() -> None:
     assert {kind: request_type.kind for kind, request_type in REQUEST_TYPES.items()} == {kind: kind for kind in JobKind}
 
 
-@of_both
+@of_all
 def test_a_binding_is_named_by_its_bind_job_or_its_order_or_as_the_provider_does(
     request_type: type[ChangeRequest], aspect: dict[str, Any]
 ) -> None:
@@ -66,7 +69,7 @@ def test_a_binding_is_named_by_its_bind_job_or_its_order_or_as_the_provider_does
     assert request_type(**NAMED | {"is_confirmed": "true"}, **aspect).names_confirmed_binding
 
 
-@of_both
+@of_all
 @pytest.mark.parametrize("x_name", ["PhoneNoX", "SecretNo", "phone_no_x"])
 def test_wire_names_and_snake_case_mean_the_same(
     request_type: type[ChangeRequest], aspect: dict[str, Any], x_name: str
@@ -75,7 +78,7 @@ def test_wire_names_and_snake_case_mean_the_same(
     assert request_type(**given_) == request_type(**NAMED, product_type="AXN_170", **aspect)
 
 
-@of_both
+@of_all
 def test_a_product_type_is_the_caller_s_word_and_confirms_nothing(
     request_type: type[ChangeRequest], aspect: dict[str, Any]
 ) -> None:
@@ -109,7 +112,7 @@ WRONGLY_NAMED: list[tuple[dict[str, Any], dict[str, str]]] = [
 ]
 
 
-@of_both
+@of_all
 @pytest.mark.parametrize(("named", "faults"), WRONGLY_NAMED)
 def test_a_binding_must_be_named_in_exactly_one_way(
     request_type: type[ChangeRequest], aspect: dict[str, Any], named: dict[str, Any], faults: dict[str, str]
@@ -128,18 +131,18 @@ BAD_ASPECTS: dict[str, Any] = {
 }  # fmt: skip
 
 
-@of_both
+@of_all
 def test_all_faults_are_named_at_once(request_type: type[ChangeRequest], aspect: dict[str, Any]) -> None:
     assert list(faults_of(request_type, **BAD_BY_FIELD, **aspect)) == list(BAD_BY_FIELD)
 
 
-@of_both
+@of_all
 @pytest.mark.parametrize("bad", ["x", "K" * 26, "1" * 25, 5])
 def test_only_an_id_names_a_bind_job(request_type: type[ChangeRequest], aspect: dict[str, Any], bad: object) -> None:
     assert list(faults_of(request_type, bind_job_id=bad, **aspect)) == ["bind_job_id"]
 
 
-@of_both
+@of_all
 @pytest.mark.parametrize("bad", ["", "１２", "-1", "1 ", "1" * 33, 1000000768798832, "{p00}"])
 def test_a_subs_id_is_digits_as_text(request_type: type[ChangeRequest], aspect: dict[str, Any], bad: object) -> None:
     assert list(faults_of(request_type, subs_id=bad, phone_no_x=X, **aspect)) == ["subs_id"]
@@ -189,7 +192,7 @@ def test_an_unbind_has_no_aspects() -> None:
     assert rule.startswith("is no field of an update request; did you mean phone_no_")
 
 
-@pytest.mark.parametrize("request_type", [UnbindRequest, UpdateRequest])
+@pytest.mark.parametrize("request_type", [UnbindRequest, UpdateRequest, RebindRequest])
 @given(number=st.from_regex(r"1[3-9][0-9]{9}", fullmatch=True), data=st.data())
 @settings(max_examples=50)
 def test_an_error_never_holds_a_whole_phone_number(
@@ -215,6 +218,9 @@ def test_the_digest_tells_requests_apart_whatever_their_kind_and_forgets_the_key
         UnbindRequest(**NAMED),
         UnbindRequest(**NAMED, is_confirmed=True),
         UnbindRequest(bind_job_id=BIND_JOB_ID),
+        RebindRequest(**NAMED),
+        RebindRequest(**NAMED, mode="same-x"),
+        RebindRequest(**NAMED, phone_no_a=A),
         UpdateRequest(**NAMED, phone_no_a=A),
         UpdateRequest(**NAMED, phone_no_b=A),
         UpdateRequest(**NAMED, expires_in="2h"),

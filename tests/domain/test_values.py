@@ -9,10 +9,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from worker.domain.callback_url import check_callback_url
 from worker.domain.durations import duration_ms, parse_duration
-from worker.domain.expiration import parse_expiration, unix_ms, wire_expiration
+from worker.domain.expiration import SHANGHAI, parse_expiration, unix_ms, wire_expiration
 from worker.domain.job_ids import PARTITION_COUNT, is_job_id, job_id_for_key, new_job_id, partition_of
 from worker.domain.phone_numbers import CustomerNumber, PrivateNumber
 
+BOUNDS = tuple(datetime(year, 6, 1) for year in (1, 9999))  # noqa: DTZ001 - Hypothesis wants its bounds without a zone
 CUSTOMER: TypeAdapter[str] = TypeAdapter(CustomerNumber)
 PRIVATE: TypeAdapter[str] = TypeAdapter(PrivateNumber)
 
@@ -129,6 +130,20 @@ def test_random_ids_sort_by_their_millisecond(ms: int, later: int) -> None:
     assert first < second
     assert is_job_id(first)
     assert first[0] in "01234567"
+
+
+@given(st.integers(0, 2**48 - 1), st.integers(0, 2**80 - 1))
+def test_an_id_is_its_number_in_crockford_s_base_32(ms: int, random: int) -> None:
+    number, letters = (ms << 80) | random, ""
+    for _ in range(26):
+        number, digit = divmod(number, 32)
+        letters = "0123456789abcdefghjkmnpqrstvwxyz"[digit] + letters
+    assert new_job_id(ms, lambda _bits: random) == letters
+
+
+@given(st.datetimes(*BOUNDS, timezones=st.just(UTC)))
+def test_the_wire_form_is_strftime_s(moment: datetime) -> None:
+    assert wire_expiration(moment) == moment.astimezone(SHANGHAI).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def test_random_ids_of_one_millisecond_differ() -> None:

@@ -27,7 +27,7 @@ from worker.ledger.durable import DurableOpening
 from worker.ledger.keys import job_keys
 from worker.ledger.ledger import Ledger
 from worker.ledger.timetable import Timetable
-from worker.publisher import Announcer
+from worker.publisher import Announcer, Publication
 from worker.redis_scripts import connect
 
 A = "15012345678"
@@ -44,9 +44,9 @@ class RecordingPublisher:
         self.threads: set[str] = set()
         self.broker_is_away = False
 
-    def publish(self, lane: Lane, ids: Sequence[str], published_at_ms: int) -> bool:
+    def publish(self, group: Sequence[Publication]) -> bool:
         self.threads.add(threading.current_thread().name)
-        self.published.append((lane, list(ids)))
+        self.published += [(publication.lane, list(publication.ids)) for publication in group]
         return not self.broker_is_away
 
     def backlogs(self) -> dict[Lane, int]:

@@ -2,12 +2,15 @@
 
 import json
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
+from worker import bootstrap
+from worker.app import build_app
+from worker.bootstrap import build_producer
 from worker.domain.binding import BindingName, BindingStatus, BoundBinding, NameKind
 from worker.domain.expiration import wire_expiration
 from worker.domain.job import JobState, Lane
@@ -16,6 +19,9 @@ from worker.ledger.bindings import BindingChange, BindingLedger
 from worker.ledger.keys import ALL_PARTITIONS, binding_index_key, bindings_key, job_keys
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import AttemptKnowledge, NewJob, Settlement
+from worker.local.redis_server import EmbeddedRedis
+from worker.progress import Progress
+from worker.settings import Settings
 
 from .support import (
     BOUND,
@@ -154,11 +160,13 @@ async def test_a_name_that_everybody_shares_stays_bounded(ledger: Ledger, bindin
 async def test_an_entry_of_the_index_that_belongs_to_another_name_is_seen_through(
     ledger: Ledger, bindings: BindingLedger, redis: Redis
 ) -> None:
-    binding_id = await bound(ledger)
-    index = binding_index_key(partition_of(binding_id))
+    first, second = [key for number in range(99) if partition_of(job_id_for_key(key := f"n{number}")) == 3][:2]
+    binding_id, index = await bound(ledger, first), binding_index_key(3)
     client: Any = redis
-    for digest, ids in (await client.hgetall(index)).items():
-        await client.hset(index, digest, ids + job_id_for_key("another"))
+    entries = await client.hgetall(index)
+    await put(redis, job_keys(await bound(ledger, second)).job, subs_id="9", phone_no_x="9", request='{"OutId":"9"}')
+    for digest in entries:
+        assert await client.hget(index, digest) == binding_id + job_id_for_key(second)
     assert await bindings.look_up(NAMES) == [[await the(bindings, binding_id)]] * 4
 
 
@@ -293,6 +301,26 @@ async def test_a_sweep_takes_so_many_at_a_time_and_says_that_there_are_more(
     for key in keys:
         await ended(redis, await bound(ledger, key), KEEP_MS)
     assert [await bindings.sweep(2) for _ in range(4)] == [(2, True), (2, True), (1, False), (0, False)]
+    assert await left_in_the_indexes(redis) == []
+
+
+async def test_a_binding_that_was_prolonged_just_before_the_sweep_stays(
+    ledger: Ledger, bindings: BindingLedger, redis: Redis
+) -> None:
+    binding_id = await bound(ledger)
+    keys = job_keys(binding_id)
+    assert await bindings._sweep([keys.bindings, keys.binding_index, keys.job], [KEEP_MS, 0, binding_id]) == 0
+    assert await bindings.find(NAMES) == [[binding_id]] * 4
+
+
+async def test_a_worker_s_ticker_sweeps(ledger: Ledger, redis: Redis, redis_server: EmbeddedRedis) -> None:
+    urls: dict[str, Any] = {"redis_url": redis_server.url(0), "broker_url": redis_server.broker_url(1)}
+    settings = Settings(**urls, binding_keep=timedelta(milliseconds=KEEP_MS))
+    await ended(redis, await bound(ledger), KEEP_MS)
+    producer = build_producer(settings, build_app(settings))
+    for chore in bootstrap._ticker(settings, producer, Progress())._chores:
+        assert not await chore.work()
+    await producer.aclose()
     assert await left_in_the_indexes(redis) == []
 
 

@@ -105,6 +105,16 @@ async def test_many_are_opened_in_their_order_with_each_answer_its_own(ledger: L
     assert (await ledger.read(jobs[3].job_id)).state is JobState.ACCEPTED
 
 
+async def test_many_more_than_go_at_once_are_opened_in_their_order(ledger: Ledger) -> None:
+    jobs = [new_job(f"{number % 500}") for number in range(1_001)]
+    answers = [answer for answer in await ledger.open_many(jobs) if isinstance(answer, int)]
+    assert len(answers) == len(jobs)
+    assert answers[:500] == sorted(answers[:500])
+    assert all(answers[:500])
+    assert not any(answers[500:])
+    assert await ledger.open_many([]) == []
+
+
 async def test_a_relative_deadline_counts_from_redis_clock_and_is_looked_at_in_time(
     redis: Redis, ledger: Ledger
 ) -> None:

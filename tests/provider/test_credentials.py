@@ -17,6 +17,7 @@ from worker import bootstrap
 from worker.clock import SystemClock
 from worker.domain.outcome import Verdict
 from worker.errors import SettingsError
+from worker.provider.assembly import credentials_of
 from worker.provider.credentials import ChainCredentials, CredentialsUnavailableError, StaticCredentials
 from worker.settings import Settings
 
@@ -194,15 +195,15 @@ def test_static_keys_need_no_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "alibabacloud_credentials.provider", None)
     monkeypatch.setenv("AXN_ACCESS_KEY_ID", "testid")
     monkeypatch.setenv("AXN_ACCESS_KEY_SECRET", "testsecret")
-    assert isinstance(bootstrap._credentials(Settings(), StandingClock()), StaticCredentials)
+    assert isinstance(credentials_of(Settings(), StandingClock()), StaticCredentials)
 
 
 ASK_THE_CHAIN = """
 import asyncio
-from worker.bootstrap import _credentials
+from worker.provider.assembly import credentials_of
 from worker.clock import SystemClock
 from worker.settings import Settings
-given = asyncio.run(_credentials(Settings(credentials="chain"), SystemClock()).current())
+given = asyncio.run(credentials_of(Settings(credentials="chain"), SystemClock()).current())
 print(given.access_key_id, given.access_key_secret, given.security_token)
 """
 

@@ -18,6 +18,7 @@ from worker.clock import SystemClock
 from worker.domain.outcome import Outcome, Verdict
 from worker.errors import SettingsError
 from worker.http import HttpClient
+from worker.provider import assembly
 from worker.provider.client import ProviderClient
 from worker.settings import Settings
 
@@ -34,9 +35,9 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
 @asynccontextmanager
 async def wired(**given: Any) -> AsyncIterator[ProviderClient]:
     settings = Settings(**given)
-    http = bootstrap._provider_http(settings)
+    http = assembly.provider_http(settings)
     try:
-        yield bootstrap._provider(settings, http, SystemClock())
+        yield assembly.build_provider(settings, http, SystemClock())
     finally:
         await http.aclose()
 
@@ -75,6 +76,19 @@ async def test_https_goes_through_the_proxy_s_tunnel_unread(certificate: Path) -
     assert f"proxy-authorization: basic {login}".lower() in [line.lower() for line in head]
     assert "15000000000" not in "".join(head)
     assert "proxy-authorization" not in server.requests[0].headers
+
+
+async def test_plain_http_names_its_target_to_the_proxy_and_not_the_login() -> None:
+    async with serving(always(answer(BOUND))) as proxy:
+        given = {"endpoint": "http://provider.invalid", "http_proxy": f"http://user:pass@127.0.0.1:{proxy.port}"}
+        async with wired(**given) as client:
+            for _ in range(2):
+                assert (await client.call("BindAxn", BIND, nonce=NONCE)).verdict is Verdict.DONE
+    for request in proxy.requests:
+        assert request.target.startswith("http://provider.invalid/?")
+        assert request.headers["host"] == "provider.invalid"
+        assert "proxy-authorization" not in request.headers
+    assert proxy.connections == 1
 
 
 async def test_a_connection_through_the_tunnel_is_used_again(certificate: Path) -> None:

@@ -21,6 +21,7 @@ from worker.attempt.binding_effects import BindingEffects
 from worker.attempt.decisions import RetryRules
 from worker.attempt.leases import Leases
 from worker.attempt.paced_provider import LaneCaller, PacedProvider
+from worker.attempt.replacements import RecordedReplacements
 from worker.attempt.stopping import Stop
 from worker.clock import SystemClock
 from worker.domain.job import JobKind, Lane
@@ -166,6 +167,7 @@ class Bench:
             provider=self.paced,
             bindings=self.queue,
             effects=BindingEffects(self.bindings),
+            replacements=RecordedReplacements(self.bindings),
             courier=self.courier,
             found_bindings=FakeFoundBindings(),
             rules=AttemptRules(

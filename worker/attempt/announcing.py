@@ -53,7 +53,11 @@ def owed_callback(
         unix_ms=now_ms,
         attempts=claim.attempt - (settlement.knowledge is AttemptKnowledge.UNSENT),
         parameters=claim.parameters,
-        fields={"possible_orphans": claim.possible_orphans, **settlement.fields},
+        fields={
+            "possible_orphans": claim.possible_orphans,
+            **(claim.rebind.told() if claim.rebind else {}),
+            **settlement.fields,
+        },
         full_phone_no_a=full_phone_no_a,
     )
     return OwedCallback(

@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -14,10 +14,13 @@ from redis.exceptions import RedisError
 from worker.attempt.announcing import Courier, owed_callback, owes_callback
 from worker.attempt.binding_changes import decide_change
 from worker.attempt.binding_effects import BindingEffects
+from worker.attempt.binding_line import BINDING_BUSY_MS, BindingOrder, give_binding_back, is_first_in_line
 from worker.attempt.decisions import RetryRules, Unclear, decide, on_doubt
 from worker.attempt.leases import Lease, Leases
 from worker.attempt.look_up import can_look_up, decide_look_up, look_up
 from worker.attempt.paced_provider import PacedProvider
+from worker.attempt.rebind import Replacements, rebind
+from worker.attempt.rebind_decisions import has_bound
 from worker.attempt.refusals import bind_refusal, change_refusal, unsent_wait
 from worker.attempt.stopping import Phase, Stop
 from worker.callbacks.receivers import receiver_of
@@ -40,8 +43,6 @@ ACTIONS = {
 }
 _SETTLE_AGAIN_MS = 250
 _REDIS_AWAY_MS = 1_000
-_BINDING_BUSY_MS = 500
-_MOST_LEFTOVERS = 20
 _RESCUES_OF_A_SUSPECT = 2
 _SUSPECT_AGAIN_MS = 500
 _SHORT_WAITS = 5
@@ -49,16 +50,6 @@ _LOOK_LATER_MS = 2_000
 _WAKE_LATER_MS = 10
 NOT_CLAIMED = "not_claimed"
 HANDED_BACK = "handed_back"
-
-
-class BindingOrder(Protocol):
-    """Who may change a binding: `worker.ledger.binding_queue`."""
-
-    async def enlist(self, subs_id: str, job_id: str, accepted_at: int) -> str:
-        """Empty where the job holds the binding now, else the job before it."""
-
-    async def leave(self, subs_id: str, job_id: str) -> str:
-        """Give the binding back; the next job in line, or empty."""
 
 
 class FoundBindings(Protocol):
@@ -109,6 +100,7 @@ class Attempts:
     effects: BindingEffects
     courier: Courier
     found_bindings: FoundBindings
+    replacements: Replacements
     rules: AttemptRules
     clock: Clock
     slots: asyncio.Semaphore
@@ -215,6 +207,8 @@ class Attempts:
             return self._cut_short(lease, "redis.away", _REDIS_AWAY_MS)
 
     async def _work(self, lease: Lease) -> Settlement:
+        if lease.claim.kind is JobKind.REBIND:
+            return await rebind(self, lease)
         return await (self._bind(lease) if lease.claim.kind is JobKind.BIND else self._change(lease))
 
     def _cut_short(self, lease: Lease, code: str, delay_ms: int) -> Settlement:
@@ -231,16 +225,17 @@ class Attempts:
         claim, rules = lease.claim, self.rules
         end = bind_refusal(claim, rules.retry, rules.expiration_margin)
         if end is None:
-            sent = await self._send(lease, attempt_nonce(claim.seed, claim.attempt))
+            sent = await self.send(lease, ACTIONS[JobKind.BIND], claim.parameters)
             end = sent if isinstance(sent, Settlement) else decide(claim, sent, rules.retry)
-        return await self._clear_up(lease, end) if isinstance(end, Unclear) else end
+        return await self.clear_up(lease, end) if isinstance(end, Unclear) else end
 
-    async def _clear_up(self, lease: Lease, unclear: Unclear) -> Settlement:
+    async def clear_up(self, lease: Lease, unclear: Unclear) -> Settlement:
         """Ask the provider for the binding of the chosen X; without one, do as the request says."""
         claim = lease.claim
         if self.rules.retry.doubt_probe is DoubtProbe.OFF or not can_look_up(claim.parameters):
             return on_doubt(claim, unclear)
-        looked_up = await look_up(ProviderApi(self.provider.for_lane(claim.lane)), claim.parameters)
+        ended = claim.rebind.old_subs_id if claim.rebind else ""
+        looked_up = await look_up(ProviderApi(self.provider.for_lane(claim.lane)), claim.parameters, ended=ended)
         return decide_look_up(claim, looked_up, unclear, now_ms=self._now_ms(lease), rules=self.rules.retry)
 
     async def _change(self, lease: Lease) -> Settlement:
@@ -249,26 +244,15 @@ class Attempts:
         end = change_refusal(claim)
         if end is not None:
             return end
-        if not await self._is_first_in_line(claim):
-            return unsent_wait(claim, _BINDING_BUSY_MS, "binding.busy")
-        sent = await self._send(lease, attempt_nonce(claim.seed, claim.attempt))
+        if not await is_first_in_line(self.bindings, self.ledger, claim):
+            return unsent_wait(claim, BINDING_BUSY_MS, "binding.busy")
+        sent = await self.send(lease, ACTIONS[claim.kind], claim.parameters)
         end = sent if isinstance(sent, Settlement) else decide_change(claim, sent, self.rules.retry)
         return await self.effects.of(claim, end)
 
-    async def _is_first_in_line(self, claim: Claim) -> bool:
-        subs_id = claim.parameters["SubsId"]
-        for _ in range(_MOST_LEFTOVERS):
-            before = await self.bindings.enlist(subs_id, claim.job_id, claim.accepted_at)
-            if not before:
-                return True
-            if not await self.ledger.has_ended(before):
-                return False
-            await self.bindings.leave(subs_id, before)  # its worker died between its end and this
-        return False
-
-    async def _send(self, lease: Lease, nonce: str) -> Outcome | Settlement:
+    async def send(self, lease: Lease, action: str, parameters: Mapping[str, str]) -> Outcome | Settlement:
         """Send the attempt, once there is a permit and the lease surely outlasts it; else why it was not sent."""
-        claim, action = lease.claim, ACTIONS[lease.claim.kind]
+        claim = lease.claim
         permit = await self.provider.permit(action, claim.lane, is_retry=claim.was_sent_in_vain)
         if permit.come_back_ms:
             return unsent_wait(claim, permit.come_back_ms, permit.refusal.code)
@@ -285,7 +269,8 @@ class Attempts:
         )
         self.stop.enter(Phase.SENDING)
         lease.is_sending = True
-        outcome = await self.provider.send(action, claim.parameters, nonce=nonce, permit=permit)
+        nonce = attempt_nonce(claim.seed, claim.attempt)
+        outcome = await self.provider.send(action, parameters, nonce=nonce, permit=permit)
         reached("attempt.answered", claim.job_id, token=claim.token, fence=claim.fence, verdict=outcome.verdict.value)
         return outcome
 
@@ -303,11 +288,12 @@ class Attempts:
                 self._announce(claim.job_id, owed, is_settled=is_settled)
         if not is_settled:
             _log.warning("job %s: lease lost before the attempt could be settled as %s", claim.job_id, settlement.state)
-            if settlement.state is JobState.BOUND:
+            if has_bound(claim, settlement):
                 await self.found_bindings.tell(claim, settlement)
             return "lease_lost"
         _log.info("job %s: %s %s", claim.job_id, settlement.state.value, settlement.fields.get("code", ""))
-        await self._give_binding_back(claim, settlement)
+        if settlement.state.is_end:
+            await give_binding_back(self.bindings, claim)
         is_handed_back = settlement.fields.get("code") == "worker.stopped" and not settlement.delay_ms
         return HANDED_BACK if is_handed_back else settlement.state.value
 
@@ -325,14 +311,6 @@ class Attempts:
                     raise
                 _log.warning("job %s: Redis is away (%s), settling again", claim.job_id, type(failure).__name__)
                 await self.clock.sleep_ms(_SETTLE_AGAIN_MS)
-
-    async def _give_binding_back(self, claim: Claim, settlement: Settlement) -> None:
-        if claim.kind is JobKind.BIND or not settlement.state.is_end or "SubsId" not in claim.parameters:
-            return
-        try:
-            await self.bindings.leave(claim.parameters["SubsId"], claim.job_id)
-        except (RedisError, OSError) as failure:  # the next in line finds that this job has ended
-            _log.warning("job %s: Redis is away (%s), its binding stays held", claim.job_id, type(failure).__name__)
 
     def _owed_callback(self, claim: Claim, settlement: Settlement, now_ms: int) -> OwedCallback | None:
         if not owes_callback(claim, settlement):

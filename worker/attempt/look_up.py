@@ -54,8 +54,14 @@ def can_look_up(parameters: Mapping[str, str]) -> bool:
     return bool(parameters.get("PhoneNoX") and parameters.get("PoolKey"))
 
 
-async def look_up(provider: ProviderApi, parameters: Mapping[str, str]) -> LookedUp:
-    """Ask the provider whether X is bound as these parameters of BindAxn say. Raises nothing but CancelledError."""
+async def look_up(provider: ProviderApi, parameters: Mapping[str, str], *, ended: str = "") -> LookedUp:
+    """Ask the provider whether X is bound as these parameters of BindAxn say. Raises nothing but CancelledError.
+
+    Args:
+        provider: whom to ask.
+        parameters: of the bind in question.
+        ended: SubsId of a binding that has ended, whatever an older state of it may look like.
+    """
     x, pool = parameters["PhoneNoX"], parameters["PoolKey"]
     named = await provider.query_subs_id(QuerySubsId(phone_no_x=x, pool_key=pool))
     if named.content is None:
@@ -63,6 +69,8 @@ async def look_up(provider: ProviderApi, parameters: Mapping[str, str]) -> Looke
         return LookedUp(finding, named.outcome)
     seen = LookedUp(Finding.FREE, named.outcome)
     for subs_id in named.content.subs_ids:
+        if subs_id == ended:
+            continue
         one = await _detail(provider, parameters, subs_id)
         if one.finding in (Finding.OURS, Finding.UNANSWERED):
             return one

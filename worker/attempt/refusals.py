@@ -18,9 +18,7 @@ def bind_refusal(claim: Claim, rules: RetryRules, margin: timedelta) -> Settleme
         return _probe_refusal(claim, rules, margin)
     if claim.is_late:
         return _too_late()
-    if _is_expiration_near(claim, margin):
-        return _unsent_end(JobState.FAILED, "expiration.too_near", "the Expiration is too near to be accepted")
-    return None
+    return too_near() if is_expiration_near(claim, margin) else None
 
 
 def _probe_refusal(claim: Claim, rules: RetryRules, margin: timedelta) -> Unclear | None:
@@ -31,7 +29,7 @@ def _probe_refusal(claim: Claim, rules: RetryRules, margin: timedelta) -> Unclea
         return Unclear("doubt.window_passed", "the same nonce may not be sent again so late")
     if claim.is_late:
         return Unclear("doubt.deadline_passed", "the deadline passed while an attempt was unclear")
-    if _is_expiration_near(claim, margin):
+    if is_expiration_near(claim, margin):
         return Unclear("doubt.expiration_near", "the Expiration came too near while an attempt was unclear")
     return None
 
@@ -45,7 +43,13 @@ def change_refusal(claim: Claim) -> Settlement | None:
     return _too_late() if claim.is_late else None
 
 
-def _is_expiration_near(claim: Claim, margin: timedelta) -> bool:
+def too_near() -> Settlement:
+    """The provider would refuse the Expiration."""
+    return _unsent_end(JobState.FAILED, "expiration.too_near", "the Expiration is too near to be accepted")
+
+
+def is_expiration_near(claim: Claim, margin: timedelta) -> bool:
+    """Whether it is not surely more than the provider's minimum ahead."""
     ahead_ms = unix_ms(parse_expiration(claim.parameters["Expiration"])) - claim.now_ms
     return timedelta(milliseconds=ahead_ms) <= PROVIDER_MINIMUM + margin
 

@@ -7,6 +7,8 @@ from typing import NoReturn, Protocol
 
 from worker.attempt.announcing import owed_callback, owes_callback
 from worker.attempt.decisions import bound
+from worker.attempt.rebind import Replacements
+from worker.attempt.rebind_decisions import after_bound, is_binding, is_old_restored, what_ended
 from worker.clock import Clock
 from worker.domain.job import Job, JobState
 from worker.errors import AxnError
@@ -40,29 +42,38 @@ class Resolutions:
     ledger: Ledger
     orphans: OrphanDesk
     audit: Audit
+    replacements: Replacements
     clock: Clock
     lease_ms: int
     full_phone_no_a: bool = False
 
     async def bound_as(self, job_id: str, *, phone_no_x: str, subs_id: str, by: str) -> Job:
-        """It was bound: this is its binding.
+        """It was bound: this is its binding. A rebind to another X then goes on to end the old binding.
 
         Of a job with another end it is an orphan: reported and, where the request said `rebind`, unbound.
         """
         job = await self.ledger.read(job_id)
         if job.state is not JobState.IN_DOUBT:
             return await self._found_too_late(job, phone_no_x, subs_id, by)
+        if job.old_subs_id == subs_id:
+            _refuse(job, "replaces this very binding: say --not-bound if it is still there")
         claim = await self._claim(job)
         told = {"code": "resolved.bound", "message": "found bound by a person"}
         settlement = bound(phone_no_x, subs_id, {**told, "possible_orphans": 0, "resolved_by": by})
+        if claim.rebind is not None:
+            settlement = after_bound(claim, settlement)
+            if is_old_restored(settlement):
+                await self.replacements.restored(claim, phone_no_x, subs_id)
         return await self._settle(claim, settlement, by, "bound-as")
 
     async def not_bound(self, job_id: str, *, by: str) -> Job:
-        """It was not bound, and is not to be: it fails."""
+        """It was not bound, and is not to be: it fails. Of a rebind nothing more is bound, or ended."""
         claim = await self._claim(await self.ledger.read(job_id))
         fields: dict[str, str | int] = {
-            "code": "resolved.not_bound", "message": "found not bound by a person", "resolved_by": by,
-        }  # fmt: skip
+            "code": "resolved.not_bound",
+            "message": f"found not bound by a person{what_ended(claim)}",
+            "resolved_by": by,
+        }
         return await self._settle(claim, Settlement(JobState.FAILED, AttemptKnowledge.CLOSED, fields), by, "not-bound")
 
     async def rebind(self, job_id: str, *, is_surely_not_bound: bool, by: str) -> Job:
@@ -79,7 +90,7 @@ class Resolutions:
         claim = await self._claim(job)
         fields: dict[str, str | int] = {"code": "resolved.rebind", "message": "to be bound anew", "resolved_by": by}
         fields |= {"look_up_since": 0, "retries": 0}
-        if not is_surely_not_bound:
+        if not is_surely_not_bound and is_binding(claim):
             fields["possible_orphans"] = claim.possible_orphans + 1
         what = "not-bound, rebind" if is_surely_not_bound else "rebind"
         return await self._settle(claim, Settlement(JobState.WAITING, AttemptKnowledge.CLOSED, fields), by, what)

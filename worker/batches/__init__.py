@@ -1,1 +1,1 @@
-"""Batches: files of many rows, each of which becomes a job or a rebinding. So far their input: reading and checking."""
+"""Batches: many rows, each of which becomes a job. Read, checked and started here, and fed to the workers from here."""

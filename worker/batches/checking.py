@@ -78,6 +78,14 @@ class CheckReport:
         """Rows read, without blank ones."""
         return self.good + self.bad
 
+    def is_good(self, *, skips_bad: bool) -> bool:
+        """Whether a batch of it may begin.
+
+        Args:
+            skips_bad: bad rows are left out; any good one will do.
+        """
+        return not self.stopped_by and bool(self.good) and (skips_bad or not self.bad)
+
     def add(self, row: "Row | BadRow") -> None:
         """Count one."""
         if not isinstance(row, BadRow):
@@ -116,7 +124,13 @@ def judged_rows(table: Table, rules: RowRules, *, most_rows: int) -> Iterator[Ro
 
 
 def check(
-    table: Table, rules: RowRules, *, most_rows: int, sink: BadRowsSink | None, tell: Callable[[int], None]
+    table: Table,
+    rules: RowRules,
+    *,
+    most_rows: int,
+    sink: BadRowsSink | None,
+    tell: Callable[[int], None],
+    take: Callable[[Row | BadRow], None] = lambda _row: None,
 ) -> CheckReport:
     """Judge all rows.
 
@@ -126,6 +140,7 @@ def check(
         most_rows: of one file.
         sink: for the bad rows.
         tell: called now and then with the rows read so far.
+        take: called with every row, once it is counted.
     """
     report = CheckReport()
     try:
@@ -133,6 +148,7 @@ def check(
             report.add(row)
             if sink is not None and isinstance(row, BadRow):
                 sink.add(row.line, row.reason, row.cells)
+            take(row)
             if not count % _TELL_EVERY:
                 tell(count)
     except BatchInputError as stopped:

@@ -7,13 +7,14 @@ describe their parameters.
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from typing import Any
 
 from worker.batches.operations import ALL_FIELDS
 from worker.batches.raw_rows import one_line
 from worker.domain.bind_request import BindRequest
 from worker.domain.masking import mask_value
 from worker.domain.unbind_request import UnbindRequest
-from worker.errors import BatchInputError
+from worker.errors import BatchInputError, FieldFault
 
 BAD_LINE, BAD_REASON = "bad_line", "bad_reason"
 """The two columns that a file of bad rows has before those of its rows; they are not read."""
@@ -96,3 +97,25 @@ def fields_of(header: Sequence[str], ignored: AbstractSet[str], *, where: str = 
     if faults:
         raise BatchInputError(f"{where}: {'; '.join(faults)} (--ignore NAME leaves a column out)")
     return fields
+
+
+def given_of(by_name: Mapping[str, Any], ignored: AbstractSet[str]) -> tuple[dict[str, Any], list[FieldFault]]:
+    """A row that names its own fields: what it gives, and its faults. What is None or empty gives nothing.
+
+    Args:
+        by_name: by any of the fields' names.
+        ignored: names that the operator wants left out.
+    """
+    given: dict[str, Any] = {}
+    faults = []
+    for name, value in by_name.items():
+        field = FIELD_BY_NAME.get(name)
+        if name in ignored:
+            continue
+        if field is None:
+            faults.append(FieldFault(mask_value(name), "", unknown_name_rule(name)))
+        elif field in given:
+            faults.append(FieldFault(field, "", f"is given twice, also as {name}"))
+        elif value is not None and value != "":
+            given[field] = value
+    return given, faults

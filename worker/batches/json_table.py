@@ -5,11 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from worker.batches.columns import FIELD_BY_NAME, unknown_name_rule
+from worker.batches.columns import given_of
 from worker.batches.lines import BadLineError, Lines
 from worker.batches.raw_rows import WHOLE_ROW, RawRow, unreadable
-from worker.domain.masking import mask_value
-from worker.errors import FieldFault
 
 
 class JsonTable:
@@ -53,22 +51,8 @@ class JsonTable:
             return unreadable(number, rule, [text])
         if not isinstance(given, Mapping):
             return unreadable(number, "must be a JSON object", [text])
-        return self._row_of(number, given, text)
-
-    def _row_of(self, number: int, by_name: Mapping[str, Any], text: str) -> RawRow:
-        given: dict[str, Any] = {}
-        faults = []
-        for name, value in by_name.items():
-            field = FIELD_BY_NAME.get(name)
-            if name in self._ignored:
-                continue
-            if field is None:
-                faults.append(FieldFault(mask_value(name), "", unknown_name_rule(name)))
-            elif field in given:
-                faults.append(FieldFault(field, "", f"is given twice, also as {name}"))
-            elif value is not None and value != "":
-                given[field] = value
-        return RawRow(number, given, [text], faults)
+        fields, faults = given_of(given, self._ignored)
+        return RawRow(number, fields, [text], faults)
 
 
 class _RefusedError(ValueError):

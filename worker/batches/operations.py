@@ -21,15 +21,6 @@ class Operation(StrEnum):
     SET_OUT_ID = "set-out-id"
 
 
-class RebindMode(StrEnum):
-    """How a binding is made anew; column `mode`."""
-
-    NEW_X = "new-x"
-    """Another X: bound first, then the old binding is ended."""
-    SAME_X = "same-x"
-    """X is kept: the old binding is ended first, then X is bound again."""
-
-
 ASPECT_FIELDS: Mapping[Operation, tuple[str, ...]] = {
     Operation.MOVE_A: ("phone_no_a",),
     Operation.MOVE_B: ("phone_no_b",),

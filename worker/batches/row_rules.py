@@ -14,12 +14,12 @@ from worker.batches.operations import (
     OLD_AND_NEW,
     RENEWAL,
     Operation,
-    RebindMode,
 )
 from worker.batches.raw_rows import RawRow
 from worker.batches.rows import BindRow, ChangeRow, NamedBinding, RebindRow, Row, row_key
 from worker.domain.job import JobKind
 from worker.domain.masking import mask_value
+from worker.domain.rebinding import RebindMode
 from worker.domain.request_fields import IdempotencyKey, Text
 from worker.errors import FieldFault, InvalidRequestError
 from worker.intake.acceptance import Acceptance
@@ -70,7 +70,8 @@ class RowRules:
         Args:
             acceptance: what time and settings say; it judges every request that is submitted.
             operation: of rows that name none.
-            defaults: values of fields that a row leaves empty, such as callback_url.
+            defaults: of callback_url, callback_secret_name and pool_key, for rows that leave them empty and have a use
+                for them. A row's key does not depend on them.
             remembers: whether good rows make those like them quicker to judge.
         """
         self._acceptance = acceptance
@@ -91,12 +92,17 @@ class RowRules:
             like = likes.like(raw.given)
             operation = likes.operation_of(like, raw.given) or self._judge(raw)
             likes.remember(like, operation)
-        return _row_of(raw.line, operation, self._with_defaults(raw.given, operation))
+        return _row_of(raw, operation, self._with_defaults(raw.given, operation))
 
     def _with_defaults(self, given: Mapping[str, Any], operation: Operation) -> Mapping[str, Any]:
         if not self._defaults:
             return given
-        return {**{name: value for name, value in self._defaults.items() if name in FIELDS[operation]}, **given}
+        full = {**self._defaults, **given}
+        if "pool_key" not in given and not _takes_pool(operation, given):
+            full.pop("pool_key", None)
+        if "callback_url" not in full and "callback_secret_name" not in given:
+            full.pop("callback_secret_name", None)
+        return full
 
     def _judge(self, raw: RawRow) -> Operation:
         """The row's operation, where all is right."""
@@ -163,9 +169,9 @@ class RowRules:
                     faults.append(FieldFault(name, fault.value, spoiled or fault.rule))
 
 
-def _row_of(line: int, operation: Operation, given: Mapping[str, Any]) -> Row:
-    """Of a row in which all is right."""
-    key = row_key(operation, given)
+def _row_of(raw: RawRow, operation: Operation, given: Mapping[str, Any]) -> Row:
+    """Of a row in which all is right, with what it gives by default."""
+    line, key = raw.line, row_key(operation, raw.given)
     wishes = _wishes_of(operation, given)
     if operation is Operation.BIND:
         return BindRow(line=line, key=key, operation=operation, wishes=wishes)
@@ -174,6 +180,14 @@ def _row_of(line: int, operation: Operation, given: Mapping[str, Any]) -> Row:
         mode = RebindMode(given.get("mode", RebindMode.NEW_X))
         return RebindRow(line=line, key=key, operation=operation, mode=mode, binding=binding, wishes=wishes)
     return ChangeRow(line=line, key=key, operation=operation, binding=binding, wishes=wishes)
+
+
+def _takes_pool(operation: Operation, given: Mapping[str, Any]) -> bool:
+    """Whether a row that names no pool has a use for one: the ledger knows those of our own bindings."""
+    if operation is Operation.BIND:
+        return True
+    is_named_otherwise = any(name in given for name in ("bind_job_id", "out_order_id", "product_type"))
+    return not is_named_otherwise and ("subs_id" in given or "phone_no_x" in given)
 
 
 def _wishes_of(operation: Operation, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,14 +15,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from worker.batches.operations import Operation, RebindMode
+from worker.batches.operations import OLD_AND_NEW, Operation
 from worker.domain.bind_request import BindRequest
+from worker.domain.rebind_request import RebindRequest
+from worker.domain.rebinding import RebindMode
 from worker.domain.unbind_request import UnbindRequest
 from worker.domain.update_request import UpdateRequest
 
 _TELL_BINDS_APART = ("phone_no_a", "phone_no_b", "phone_no_x", "pool_key", "no_type", "out_id", "out_order_id")
 _TELL_BINDINGS_APART = ("bind_job_id", "out_order_id", "subs_id", "phone_no_x")
 _KEY_BYTES = 16
+_NEW_NAMES = {old: new for new, old in OLD_AND_NEW.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +34,7 @@ class NamedBinding:
 
     Attributes:
         bind_job_id: our job that bound it.
-        out_order_id: the OutOrderId that we bound it with; the ledger is asked for its job.
+        out_order_id: the OutOrderId that we bound it with.
         provider_fields: subs_id, phone_no_x and what goes with them in a change request.
     """
 
@@ -43,10 +46,12 @@ class NamedBinding:
         """A change request's fields that name it.
 
         Args:
-            bind_job_id: found in the ledger for `out_order_id`, where that names it.
+            bind_job_id: instead of `out_order_id`, where that names it.
         """
         job_id = self.bind_job_id or (bind_job_id if self.out_order_id else "")
-        return {**self.provider_fields, **({"bind_job_id": job_id} if job_id else {})}
+        if job_id:
+            return {**self.provider_fields, "bind_job_id": job_id}
+        return {**self.provider_fields, **({"out_order_id": self.out_order_id} if self.out_order_id else {})}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +119,15 @@ class RebindRow(RowBase):
     mode: RebindMode
     binding: NamedBinding
     wishes: Mapping[str, Any]
+
+    def request(self, bind_job_id: str = "") -> RebindRequest:
+        """The request to file.
+
+        Args:
+            bind_job_id: as for `NamedBinding.fields`.
+        """
+        wishes = {_NEW_NAMES.get(name, name): value for name, value in self.wishes.items()}
+        return RebindRequest(**self.binding.fields(bind_job_id), **wishes, mode=self.mode)
 
 
 Row = BindRow | ChangeRow | RebindRow

@@ -18,9 +18,11 @@ _REFERENCE_BYTES = 4_096
 """What a valid OutId or OutOrderId takes at most: it is never cut."""
 _MESSAGE_BYTES = 6_144
 _OTHER_BYTES = 256
+_MOST_CODES = 50
 _BYTES_OF = {"out_id": _REFERENCE_BYTES, "out_order_id": _REFERENCE_BYTES, "message": _MESSAGE_BYTES}
 _OUTCOMES = {
     JobState.BOUND: "succeeded",
+    JobState.OLD_LEFT_BOUND: "old_left_bound",
     JobState.UPDATED: "succeeded",
     JobState.UNBOUND: "succeeded",
     JobState.FAILED: "failed",
@@ -70,7 +72,7 @@ def ended_body(
         unix_ms: when.
         attempts: how many were numbered.
         parameters: the action's business parameters.
-        fields: what the settlement writes: phone_no_x, subs_id, code and so on.
+        fields: what the settlement writes: phone_no_x, subs_id, code and so on; of a rebind also how far it came.
         full_phone_no_a: tell A itself; else only its masked form leaves.
     """
     data: dict[str, str | int] = {
@@ -88,9 +90,11 @@ def ended_body(
         "request_id": fields.get("request_id", ""),
         "attempts": attempts,
     }
-    if kind is JobKind.BIND:
+    if kind in (JobKind.BIND, JobKind.REBIND):
         # A chosen X that was not bound is nobody's number.
         data |= {"phone_no_x": fields.get("phone_no_x", ""), "possible_orphans": fields.get("possible_orphans", 0)}
+    if kind is JobKind.REBIND:
+        data |= {name: fields.get(name, "") for name in ("mode", "step", "old_phone_no_x", "old_subs_id")}
     if kind is JobKind.UPDATE:
         data["operate_type"] = parameters.get("OperateType", "")
     return _event(f"{kind.value}.{_OUTCOMES[state]}", unix_ms, data)
@@ -169,12 +173,40 @@ def binding_body(
     return _event(f"binding.{event.value}", unix_ms, data)
 
 
+def batch_finished_body(
+    *, batch_id: str, name: str, unix_ms: int, rows: int, by_state: Mapping[str, int], by_code: Mapping[str, int]
+) -> str:
+    """The JSON text that tells that all rows of a batch have their outcomes.
+
+    Args:
+        batch_id: of the batch.
+        name: of the batch, numbers masked.
+        unix_ms: when.
+        rows: how many it has.
+        by_state: rows by the state of their outcome.
+        by_code: rows that did not succeed, by code; the most frequent are told.
+    """
+    frequent = sorted(by_code.items(), key=lambda item: (-item[1], item[0]))[:_MOST_CODES]
+    return _event(
+        "batch.finished",
+        unix_ms,
+        {
+            "version": PAYLOAD_VERSION,
+            "batch_id": batch_id,
+            "name": mask_text(name),
+            "rows": rows,
+            "by_state": dict(by_state),
+            "by_code": {_cut(code, _OTHER_BYTES): count for code, count in frequent},
+        },
+    )
+
+
 def _phone_no_a(parameters: Mapping[str, str], full_phone_no_a: bool) -> str:
     number = parameters.get("PhoneNoA", "")
     return number if full_phone_no_a else mask_number(number)
 
 
-def _event(type_: str, unix_ms: int, data: Mapping[str, str | int]) -> str:
+def _event(type_: str, unix_ms: int, data: Mapping[str, str | int | Mapping[str, int]]) -> str:
     moment = datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     bounded = {
         name: _cut(value, _BYTES_OF.get(name, _OTHER_BYTES)) if isinstance(value, str) else value
@@ -210,8 +242,7 @@ def _size(text: str) -> int:
     return len(_json(text).encode()) - len('""')
 
 
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def ping_body(unix_ms: int) -> str:

@@ -24,9 +24,9 @@ def print_check(file: str, table: Table, report: CheckReport, bad_path: Path | N
         as_json: print JSON.
     """
     if as_json:
-        print_json(_as_dict(file, table, report, bad_path))
+        print_json(check_as_dict(file, table, report, bad_path))
         return
-    _tell_faults(report)
+    tell_faults(report)
     form = ", ".join(filter(None, (table.kind, table.encoding)))
     typer.echo(f"{file}: {form}; {report.rows} rows" + (f" and {table.blank} blank" if table.blank else ""))
     by_operation = ", ".join(f"{name} {count}" for name, count in report.by_operation.most_common())
@@ -41,7 +41,8 @@ def print_check(file: str, table: Table, report: CheckReport, bad_path: Path | N
         typer.echo(f"duplicates: {report.duplicates} (lines {pairs}{' …' if report.duplicates > _MOST_LINES else ''})")
 
 
-def _tell_faults(report: CheckReport) -> None:
+def tell_faults(report: CheckReport) -> None:
+    """What is wrong, on standard error; of many rows the first."""
     for row in report.first_bad[:_MOST_LINES]:
         typer.echo(f"axn: line {row.line}: {row.reason}", err=True)
     if report.bad > _MOST_LINES:
@@ -52,7 +53,8 @@ def _tell_faults(report: CheckReport) -> None:
         complain("the file has no rows")
 
 
-def _as_dict(file: str, table: Table, report: CheckReport, bad_path: Path | None) -> dict[str, Any]:
+def check_as_dict(file: str, table: Table, report: CheckReport, bad_path: Path | None) -> dict[str, Any]:
+    """The summary, for JSON."""
     return {
         "file": file,
         "kind": table.kind,

@@ -8,9 +8,10 @@ import typer
 from worker import producers
 from worker.callback_desk import Enabled
 from worker.cli.callbacks import host_given
-from worker.cli.output import Exit, complain, print_json, progress, readable_time, refuse, whoever_this_is
+from worker.cli.output import Exit, complain, print_json, progress, readable_time, refuse
 from worker.domain.callback_url import check_callback_url
 from worker.errors import LedgerUnavailableError, UnknownSecretError
+from worker.whoever import whoever_this_is
 
 _Host = Annotated[str, typer.Argument(metavar="HOST", help="The receiver's host, or a URL of it.")]
 _By = Annotated[str, typer.Option(help="Who says so, for the audit; default: user@host.")]

@@ -15,10 +15,11 @@ from rich.status import Status
 from worker import producers
 from worker.callback_desk import REPLAYS_PER_SECOND, Moment, ReplayReport, ReplayRules
 from worker.cli.callbacks import check_id, host_given
-from worker.cli.output import Exit, complain, print_json, readable_time, refuse, whoever_this_is
+from worker.cli.output import Exit, complain, print_json, readable_time, refuse
 from worker.domain.durations import parse_duration
 from worker.errors import LedgerUnavailableError, ReceiverDisabledError
 from worker.ledger.replays import Replay, ReplayOutcome
+from worker.whoever import whoever_this_is
 
 _STOPPED = 130
 """As shells count a process that Ctrl-C ended."""

@@ -1,4 +1,4 @@
-"""Options that `axn update` and `axn unbind` share."""
+"""Options that `axn update`, `axn unbind` and `axn rebind` share."""
 
 from typing import Annotated
 

@@ -5,33 +5,79 @@ from typing import Annotated
 import typer
 
 from worker import __version__
-from worker.cli import (
-    batch,
-    bind,
-    bindings,
-    callback_receivers,
-    callback_replay,
-    callback_secrets,
-    callbacks,
-    demo,
-    job,
-    jobs,
-    pace,
-    receiver,
-    renewal_close,
-    renewals,
-    resolve,
-    sandbox,
-    settings,
-    unbind,
-    up,
-    update,
-    worker,
-)
+from worker.cli.lazy import LazyCommand, LazyGroup
 from worker.cli.output import Exit, complain
 from worker.errors import AxnError, SettingsError
 
+
+class Commands(LazyGroup):
+    """All of them. A summary is the first sentence of its command's own help: a test holds them equal."""
+
+    lazy_commands = {  # noqa: RUF012 - the base class says ClassVar
+        "up": LazyCommand(
+            "worker.cli.up:up",
+            "Start Redis, the sandbox, a callback receiver and the workers, and keep them running until Ctrl-C.",
+        ),
+        "demo": LazyCommand(
+            "worker.cli.demo:demo",
+            "Place orders as a shop does, against a real Redis, real workers and a sandbox of the provider.",
+        ),
+        "sandbox": LazyCommand(
+            "worker.cli.sandbox:sandbox",
+            "Serve BindAxn and its sisters from an in-memory number pool, checking signatures as the provider does.",
+        ),
+        "receiver": LazyCommand(
+            "worker.cli.receiver:receiver",
+            "Receive callbacks: print each as it arrives, verified or why not, and at the end the counts.",
+        ),
+        "worker": LazyCommand(
+            "worker.cli.worker:worker",
+            "Consume lanes until told to stop (SIGTERM finishes what is under way).",
+        ),
+        "bind": LazyCommand("worker.cli.bind:bind", "File a bind request; with --wait, also wait for its X."),
+        "update": LazyCommand(
+            "worker.cli.update:update",
+            "File an update request, of one aspect; with --wait, also wait until it is done.",
+        ),
+        "unbind": LazyCommand(
+            "worker.cli.unbind:unbind",
+            "File an unbind request; with --wait, also wait until the binding has ended.",
+        ),
+        "rebind": LazyCommand(
+            "worker.cli.rebind:rebind",
+            "File a rebind request; with --wait, also wait until it is done.",
+        ),
+        "batch": LazyCommand("worker.cli.batch_group:app", "Bind, rebind, change or unbind many at once, from a file."),
+        "bindings": LazyCommand(
+            "worker.cli.bindings:app", "Look at bindings: found by their names, listed by their ends."
+        ),
+        "job": LazyCommand("worker.cli.job:app", "Look at jobs."),
+        "jobs": LazyCommand("worker.cli.jobs_group:app", "List jobs: why they wait, failed or are in doubt."),
+        "callbacks": LazyCommand(
+            "worker.cli.callbacks_group:app", "Callbacks: what waits, what was given up, replays, receivers."
+        ),
+        "renewals": LazyCommand(
+            "worker.cli.renewals:app",
+            "Bindings that are kept: renewed before their end, for as long as they are needed.",
+        ),
+        "pace": LazyCommand("worker.cli.pace:app", "See and bound how fast the provider is called."),
+        "doctor": LazyCommand(
+            "worker.cli.doctor:doctor",
+            "Look at settings, Redis, broker, clocks, account, callback keys and file limits, and say what to do.",
+        ),
+        "status": LazyCommand(
+            "worker.cli.status:status",
+            "Show the system: lanes and what waits in them, the pace, doubts, dead callbacks, and the workers.",
+        ),
+        "top": LazyCommand("worker.cli.status:top", "Show what `axn status` shows, live, until Ctrl-C."),
+        "settings": LazyCommand(
+            "worker.cli.settings:settings", "Print the table of settings (Markdown), as the README holds it."
+        ),
+    }
+
+
 app = typer.Typer(
+    cls=Commands,
     name="axn",
     help="Bind private numbers through BindAxn: a queue that loses nothing and binds nothing twice silently.",
     no_args_is_help=True,
@@ -39,25 +85,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (up.up, demo.demo, sandbox.sandbox, receiver.receiver, worker.worker, bind.bind, settings.settings):
-    app.command()(command)
-for change in (update.update, unbind.unbind):
-    app.command()(change)
-app.add_typer(batch.app, name="batch")
-app.add_typer(bindings.app, name="bindings")
-app.add_typer(job.app, name="job")
-app.add_typer(jobs.app, name="jobs")
-app.add_typer(pace.app, name="pace")
-app.add_typer(renewals.app, name="renewals")
-renewals.app.command()(renewal_close.close)
-jobs.app.command()(resolve.resolve)
-jobs.app.command()(resolve.audit)
-app.add_typer(callbacks.app, name="callbacks")
-for secret_command in (callback_secrets.rotate, callback_secrets.secrets):
-    callbacks.app.command()(secret_command)
-for of_callbacks in (callback_replay.replay, callback_receivers.disable, callback_receivers.enable):
-    callbacks.app.command()(of_callbacks)
-callbacks.app.command("test")(callback_receivers.ping)
 
 
 def _show_version(asked: bool) -> None:

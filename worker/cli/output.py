@@ -2,9 +2,7 @@
 
 import contextlib
 import dataclasses
-import getpass
 import json
-import socket
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from enum import IntEnum
@@ -109,14 +107,6 @@ def progress(what: str) -> Iterator[Tell]:
     """A line on the terminal that counts the things looked at; nothing where standard error is no terminal."""
     with Console(stderr=True).status(f"looking at {what} …") as status:
         yield lambda looked_at: status.update(f"looking at {what} … {looked_at}")
-
-
-def whoever_this_is() -> str:
-    """user@host, for the audit."""
-    try:
-        return f"{getpass.getuser()}@{socket.gethostname()}"
-    except (KeyError, OSError):  # no such user in this container
-        return socket.gethostname()
 
 
 def _readable(name: str, value: Any) -> str:

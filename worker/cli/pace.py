@@ -10,14 +10,15 @@ import typer
 from rich.live import Live
 from rich.text import Text
 
-from worker import pace_producers
-from worker.cli.output import Exit, complain, console_of_lines, print_json, refuse, whoever_this_is
+from worker import producers
+from worker.cli.output import Exit, complain, console_of_lines, print_json, refuse
 from worker.cli.pace_view import account_view, ceiling_line, lane_lines
 from worker.domain.durations import parse_duration
 from worker.domain.job import Lane
 from worker.errors import LedgerUnavailableError, SettingsError
 from worker.pace.desk import PaceOrderError
 from worker.pace.state import PACED_LANES, AccountState
+from worker.whoever import whoever_this_is
 
 _LEAST_EVERY_S = 0.1
 _OF_THE_SETTING = "default"
@@ -62,7 +63,7 @@ def show(
     every_s = _every_s(every, watch=watch, as_json=as_json)
     actions = [action] if action else []
     if not watch:
-        _print(_asking(lambda: pace_producers.pace_state(actions), as_json=as_json), as_json=as_json)
+        _print(_asking(lambda: producers.pace_state(actions), as_json=as_json), as_json=as_json)
         return
     with contextlib.suppress(KeyboardInterrupt):
         _watch(actions, every_s, as_json=as_json)
@@ -84,8 +85,8 @@ def set_ceiling(
     """
     ceiling = None if per_second == _OF_THE_SETTING else _number(per_second, as_json=as_json)
     by = by or whoever_this_is()
-    _asking(lambda: pace_producers.set_pace(action, ceiling, by=by), as_json=as_json)
-    state = _asking(lambda: pace_producers.pace_state([action]), as_json=as_json)
+    _asking(lambda: producers.set_pace(action, ceiling, by=by), as_json=as_json)
+    state = _asking(lambda: producers.pace_state([action]), as_json=as_json)
     note = _note(state)
     if as_json:
         print_json(_as_dict(state) | ({"note": note} if note else {}))
@@ -108,7 +109,7 @@ def pause(
 
     Exit status: 0 paused, 1 no answer from Redis, 2 bad input.
     """
-    _order(pace_producers.pause_pace, lane or [], action or [], by, as_json=as_json)
+    _order(producers.pause_pace, lane or [], action or [], by, as_json=as_json)
 
 
 @app.command()
@@ -121,7 +122,7 @@ def resume(
 
     Exit status: 0 they run, 1 no answer from Redis, 2 bad input.
     """
-    _order(pace_producers.resume_pace, lane or [], action or [], by, as_json=as_json)
+    _order(producers.resume_pace, lane or [], action or [], by, as_json=as_json)
 
 
 def _order(order: Callable[..., None], lanes: list[str], actions: list[str], by: str, *, as_json: bool) -> None:
@@ -130,7 +131,7 @@ def _order(order: Callable[..., None], lanes: list[str], actions: list[str], by:
     chosen = [Lane(lane) for lane in lanes] or list(PACED_LANES)
     by = by or whoever_this_is()
     _asking(lambda: order(chosen, actions, by=by), as_json=as_json)
-    state = _asking(lambda: pace_producers.pace_state(actions), as_json=as_json)
+    state = _asking(lambda: producers.pace_state(actions), as_json=as_json)
     if as_json:
         print_json(_as_dict(state))
         return
@@ -139,19 +140,19 @@ def _order(order: Callable[..., None], lanes: list[str], actions: list[str], by:
 
 
 def _watch(actions: Sequence[str], every_s: float, *, as_json: bool) -> None:
-    _asking(lambda: pace_producers.pace_state(actions), as_json=as_json)  # what is wrong from the start ends the watch
+    _asking(lambda: producers.pace_state(actions), as_json=as_json)  # what is wrong from the start ends the watch
     console = console_of_lines()
     if as_json or not console.is_terminal:
         while True:
             try:
-                _print(pace_producers.pace_state(actions), as_json=as_json)
+                _print(producers.pace_state(actions), as_json=as_json)
             except LedgerUnavailableError as away:
                 complain(str(away), as_json=as_json)
             time.sleep(every_s)
     with Live(console=console, auto_refresh=False) as screen:
         while True:
             try:
-                screen.update(account_view(pace_producers.pace_state(actions)), refresh=True)
+                screen.update(account_view(producers.pace_state(actions)), refresh=True)
             except LedgerUnavailableError as away:
                 screen.update(Text(f"{away}; asking again"), refresh=True)
             time.sleep(every_s)

@@ -17,12 +17,12 @@ from worker.cli.output import (
     print_table,
     readable_time,
     refuse,
-    whoever_this_is,
 )
 from worker.domain.job import Job
 from worker.domain.job_ids import is_job_id
 from worker.domain.phone_numbers import PrivateNumber
 from worker.errors import JobNotFoundError, LedgerUnavailableError
+from worker.whoever import whoever_this_is
 
 _NUMBER: TypeAdapter[str] = TypeAdapter(PrivateNumber)
 

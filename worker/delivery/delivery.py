@@ -207,7 +207,7 @@ class Delivery:
 
     async def _try(self, claim: CallbackClaim) -> None:
         """One try. It holds a place at its receiver, and gives it back."""
-        health, is_gone = Health.UNKNOWN, False
+        health, is_gone, has_left = Health.UNKNOWN, False, False
         try:
             if claim.late_error:
                 is_settled = await self._tries.bury(claim)
@@ -216,9 +216,12 @@ class Delivery:
                     await self._order.look_again(claim.order_name, is_idle=False)
                 result = await self._tries.send(claim)
                 health, is_gone = result.health, result.is_gone
+                # The receiver has answered: while this is written down, the next one may be tried.
+                has_left = not is_gone and self._gates.leave_now(claim.host, health)
                 is_settled = await self._tries.settle(claim, result)
         finally:
-            await self._gates.leave(claim.host, health, is_gone=is_gone)
+            if not has_left:
+                await self._gates.leave(claim.host, health, is_gone=is_gone)
         await self._settled_in_order(claim, is_settled)
         if self._gates.has_line(claim.host):
             self._see_to_line(claim.host)

@@ -135,6 +135,17 @@ class Gates:
         finally:
             gate.asking -= 1
 
+    def leave_now(self, host: str, health: Health) -> bool:
+        """Give a place back where there is nothing to tell; False, and nothing is done, where there is."""
+        gate = self._gate(host)
+        is_usual = health is Health.ANSWERS and gate.state is ReceiverState.PASSING
+        if not is_usual or self._clock.monotonic_ms() - gate.visited_ms > _TELL_AFTER_MS:
+            return False
+        gate.in_use -= 1
+        gate.note(health, is_gone=False)
+        self._note_end(host, gate)
+        return True
+
     async def leave(self, host: str, health: Health, *, is_gone: bool = False) -> None:
         """Give a place back, and note what its try told of the receiver. Raises nothing."""
         gate = self._gate(host)
@@ -143,6 +154,9 @@ class Gates:
         is_news = health is Health.FAILS or is_gone or gate.state in (ReceiverState.PROBE, ReceiverState.BLOCKED)
         if is_news or self._clock.monotonic_ms() - gate.visited_ms > _TELL_AFTER_MS:
             await self._tell(host, gate)
+        self._note_end(host, gate)
+
+    def _note_end(self, host: str, gate: Gate) -> None:
         gate.ended.set()
         if gate.keeper is None:
             gate.keeper = asyncio.create_task(self._keep(host, gate))

@@ -4,11 +4,12 @@ A row waits in a compressed chunk, becomes a job when its turn comes, and leaves
 from the batch's id, the row's key and the round (`row_job_id`), so that no row is ever two jobs of one round.
 """
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from worker.domain.job_ids import job_id_for_key
+from worker.domain.job_ids import job_id_for_key, partition_of
 
 DEFAULT_WINDOW = 2_000
 
@@ -116,9 +117,15 @@ def batch_id_for_name(name: str) -> str:
 def row_job_id(batch_id: str, row_key: str, round_: int) -> str:
     """The job of this row.
 
+    Jobs of all rounds stand in one partition, so that a later one's end can take back what the earlier one's counts.
+
     Args:
         batch_id: of its batch.
         row_key: see `worker.batches.rows`.
         round_: 0, and one more each time that the row is tried anew.
     """
-    return job_id_for_key(f"row\x1f{batch_id}\x1f{row_key}\x1f{round_}")
+    first = job_id_for_key(f"row\x1f{batch_id}\x1f{row_key}\x1f0")
+    if not round_:
+        return first
+    candidates = (job_id_for_key(f"row\x1f{batch_id}\x1f{row_key}\x1f{round_}\x1f{salt}") for salt in itertools.count())
+    return next(job_id for job_id in candidates if partition_of(job_id) == partition_of(first))

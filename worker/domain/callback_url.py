@@ -10,6 +10,7 @@ and the URL standard's rule that a host whose last label is a number is an IPv4 
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated
 
@@ -19,6 +20,8 @@ from pydantic import AfterValidator
 _LONGEST = 2048
 _LONGEST_HOST = 253
 _MOST_PORT = 65_535
+_REMEMBERED = 256
+"""URLs: an order system has few. Reading one takes as long as all other checks of its request."""
 _URL = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/?#]*)(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
 _AUTHORITY = re.compile(r"(?P<host>\[[^\]]*\]|[^\[\]:]*)(?::(?P<port>[0-9]{0,5}))?")
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
@@ -49,6 +52,7 @@ class CallbackTarget:
     port: int
 
 
+@lru_cache(_REMEMBERED)
 def callback_target(url: str) -> CallbackTarget:
     """Take a URL apart.
 

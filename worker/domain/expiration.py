@@ -13,6 +13,9 @@ WIRE_FORMAT = "%Y-%m-%d %H:%M:%S"
 PROVIDER_MINIMUM = timedelta(seconds=60)
 """The provider refuses an Expiration that is not more than this ahead of its own clock."""
 
+_WIRE_LENGTH = 19
+_FIRST_PADDED_YEAR = 1000
+"""Before it, strftime writes fewer than four digits on some systems."""
 _WIRE_FORM = re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}")
 _RULE = 'must be "YYYY-MM-DD HH:MM:SS" (Asia/Shanghai), or a time with its zone'
 
@@ -49,7 +52,10 @@ def _parse_text(text: str) -> datetime:
 
 def wire_expiration(expiration: datetime) -> str:
     """The wire's form of an aware datetime."""
-    return expiration.astimezone(SHANGHAI).strftime(WIRE_FORMAT)
+    there = expiration.astimezone(SHANGHAI)
+    if there.year < _FIRST_PADDED_YEAR:
+        return there.strftime(WIRE_FORMAT)
+    return there.isoformat(" ", "seconds")[:_WIRE_LENGTH]  # the same, in a third of the time
 
 
 def unix_ms(moment: datetime) -> int:

@@ -13,13 +13,16 @@ class JobKind(StrEnum):
     """One aspect of a binding set anew."""
     UNBIND = "unbind"
     """The end of a binding."""
+    REBIND = "rebind"
+    """A binding made anew: the new one bound, the old one ended."""
 
 
 class JobState(StrEnum):
     """Where a job stands: accepted -> submitting -> an end, or waiting between attempts.
 
     The ends of a bind job: bound, failed, in_doubt, expired, cancelled. An update ends as updated, an unbind as
-    unbound, instead of bound, and neither is ever in doubt: both may simply be repeated.
+    unbound, instead of bound, and neither is ever in doubt: both may simply be repeated. A rebind ends as a bind does,
+    or as old_left_bound.
     """
 
     ACCEPTED = "accepted"
@@ -30,6 +33,8 @@ class JobState(StrEnum):
     """Between attempts; `code` says why, `next_at` says until when."""
     BOUND = "bound"
     """The provider confirmed the binding: X and SubsId are in the record."""
+    OLD_LEFT_BOUND = "old_left_bound"
+    """Of a rebind: the new X is bound, and the old binding could not be ended, or nobody can tell."""
     UPDATED = "updated"
     """The provider confirmed the update."""
     UNBOUND = "unbound"
@@ -56,7 +61,7 @@ class JobState(StrEnum):
     @property
     def is_bound(self) -> bool:
         """Whether the job made a binding: its record is that binding's record, too."""
-        return self is JobState.BOUND
+        return self in (JobState.BOUND, JobState.OLD_LEFT_BOUND)
 
 
 class Lane(StrEnum):
@@ -120,6 +125,8 @@ class Job:
         possible_orphans: bindings that may have been made for it and lost sight of.
         orphans: those of them that were found.
         resolved_by: the person who ended its doubt.
+        step: of a rebind: where it stands, or ended.
+        old_phone_no_x, old_subs_id: of a rebind: the binding that it replaces.
     """
 
     job_id: str
@@ -144,6 +151,9 @@ class Job:
     callback_attempts: int = 0
     orphans: tuple[Orphan, ...] = ()
     resolved_by: str = ""
+    step: str = ""
+    old_phone_no_x: str = ""
+    old_subs_id: str = ""
 
     @property
     def is_bound(self) -> bool:

@@ -14,12 +14,14 @@ PARTITION_COUNT = 16
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _LENGTH = 26
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
+_SHIFTS = range(5 * (_LENGTH - 2), -1, -10)
 _RANDOM_BITS = 80
 _DERIVED_BITS = 125
 
 
 def _base32(number: int, length: int) -> str:
-    return "".join(_ALPHABET[(number >> (5 * place)) & 31] for place in reversed(range(length)))
+    return "".join([_PAIRS[(number >> shift) & 1023] for shift in _SHIFTS])[_LENGTH - length :]
 
 
 def new_job_id(unix_ms: int, random_bits: Callable[[int], int] = secrets.randbits) -> str:
@@ -35,7 +37,7 @@ def job_id_for_key(idempotency_key: str) -> str:
 
 def is_job_id(text: str) -> bool:
     """Whether it has an id's form."""
-    return len(text) == _LENGTH and all(letter in _ALPHABET for letter in text)
+    return len(text) == _LENGTH and not text.strip(_ALPHABET)
 
 
 def partition_of(job_id: str) -> int:

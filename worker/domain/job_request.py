@@ -16,6 +16,8 @@ from worker.domain.masking import mask_value
 from worker.domain.request_fields import Deadline, IdempotencyKey, OrderKey, ProducerLane
 from worker.errors import FieldFault, InvalidRequestError
 
+_canonical = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
+
 
 class JobRequest(BaseModel):
     """Base of the requests. Fields may be given in snake_case or by the wire's names.
@@ -73,8 +75,7 @@ class JobRequest(BaseModel):
     def digest(self) -> str:
         """Of the request as given, without its idempotency key: equal for equal requests, also across releases."""
         given = self.model_dump(mode="json", exclude={"idempotency_key"}, exclude_none=True, exclude_defaults=True)
-        text = json.dumps(given, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
+        return hashlib.sha256(_canonical(given).encode()).hexdigest()[:32]
 
     @classmethod
     def _faults_between_fields(cls, given: Mapping[str, Any], twice: AbstractSet[str]) -> list[FieldFault]:
@@ -127,7 +128,7 @@ class JobRequest(BaseModel):
     def _unknown_field_rule(cls, given_name: str) -> str:
         near = difflib.get_close_matches(given_name, (*cls.model_fields, *cls.field_by_wire_name), n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        return f"is no field of {'a' if cls.kind is JobKind.BIND else 'an'} {cls.kind.value} request{hint}"
+        return f"is no field of {'an' if cls.kind.value.startswith('u') else 'a'} {cls.kind.value} request{hint}"
 
 
 def _rule(error: Mapping[str, Any]) -> str:

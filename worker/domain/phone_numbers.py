@@ -25,6 +25,11 @@ def _customer_number(number: str) -> str:
     )
 
 
+def is_customer_number(text: str) -> bool:
+    """Whether the text is a number that A or B may have."""
+    return _CUSTOMER.fullmatch(text) is not None
+
+
 def _private_number(number: str) -> str:
     if _PRIVATE.fullmatch(number):
         return number

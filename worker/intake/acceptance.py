@@ -1,5 +1,6 @@
 """What can only be checked when a request is accepted: against the time and the settings."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from worker.callbacks.guard import ReceiverRules
 from worker.clock import Clock
 from worker.domain.any_request import REQUEST_TYPES, AnyRequest
 from worker.domain.bind_request import BindRequest
+from worker.domain.binding_wishes import BindingWishes
 from worker.domain.callback_url import check_callback_url
 from worker.domain.change_request import ChangeRequest
 from worker.domain.durations import duration_ms, parse_duration
@@ -16,11 +18,13 @@ from worker.domain.expiration import PROVIDER_MINIMUM, parse_expiration, unix_ms
 from worker.domain.job import JobKind, OnDoubt
 from worker.domain.job_ids import job_id_for_key, new_job_id
 from worker.domain.masking import mask_value
-from worker.domain.renewed_request import faults_of_wish
+from worker.domain.rebind_request import RebindRequest
+from worker.domain.renewed_request import RenewedRequest, faults_of_wish
 from worker.domain.unbind_request import UnbindRequest
 from worker.errors import FieldFault, InvalidRequestError
-from worker.intake.changes import FoundBindings, change_parameters, named_binding
+from worker.intake.changes import FoundBindings, change_parameters, named_binding, rebinding_of
 from worker.ledger.callback_records import CallbackWishes
+from worker.ledger.rebind_record import Rebinding
 from worker.ledger.records import NewJob
 from worker.provider.nonce import new_seed
 
@@ -28,6 +32,7 @@ _INSTEAD_OF_POOL_KEY = {
     JobKind.BIND: ("no_type",),
     JobKind.UPDATE: ("product_type", "bind_job_id", "out_order_id"),
     JobKind.UNBIND: ("product_type", "bind_job_id", "out_order_id"),
+    JobKind.REBIND: ("product_type", "bind_job_id", "out_order_id"),
 }
 
 _CALLBACK_WISHES = ("callback_deadline", "callback_order_key", "callback_secret_name")
@@ -99,6 +104,7 @@ class Acceptance:
             faults.append(FieldFault("callback_secret_name", str(request.callback_secret_name), rule))
         parameters: dict[str, str] = {}
         binding_id = ""
+        rebind: Rebinding | FieldFault | None = None
         if isinstance(request, BindRequest):
             expiration = self._expiration(request)
             assert expiration is not None  # noqa: S101 - the model wants one
@@ -108,12 +114,17 @@ class Acceptance:
             binding = named_binding(request, found or {}, self.rules.pool_key)
             if isinstance(binding, FieldFault):
                 faults.append(binding)
+            elif isinstance(request, RebindRequest):
+                rebind, binding_id = rebinding_of(request, binding), binding.binding_id
+                parameters = request.wire_wishes(self._expiration(request))
+                faults += [rebind] if isinstance(rebind, FieldFault) else []
             elif not faults:
                 binding_id = binding.binding_id
                 parameters = change_parameters(request, binding, self._expiration(request))
         if faults:
             raise InvalidRequestError(faults)
-        return self._job(request, parameters, request.idempotency_key or key, binding_id)
+        job = self._job(request, parameters, request.idempotency_key or key, binding_id)
+        return dataclasses.replace(job, rebind=rebind) if isinstance(rebind, Rebinding) else job
 
     def _job(self, request: AnyRequest, parameters: Mapping[str, str], key: str | None, binding_id: str) -> NewJob:
         deadline = request.deadline
@@ -123,7 +134,7 @@ class Acceptance:
             parameters=parameters,
             digest=request.digest(),
             seed=new_seed(),
-            on_doubt=request.on_doubt if isinstance(request, BindRequest) else OnDoubt.HOLD,
+            on_doubt=request.on_doubt if isinstance(request, BindingWishes) else OnDoubt.HOLD,
             callback_url=request.callback_url or "",
             callback_secret_name=request.callback_secret_name or "",
             deadline_in_ms=duration_ms(deadline) if isinstance(deadline, timedelta) else None,
@@ -131,7 +142,7 @@ class Acceptance:
             kind=request.kind,
             is_confirmed=isinstance(request, ChangeRequest) and request.names_confirmed_binding,
             callback=_wishes_of(request),
-            renew=request.renew.policy.as_json() if isinstance(request, BindRequest) and request.renew else "",
+            renew=request.renew.policy.as_json() if isinstance(request, RenewedRequest) and request.renew else "",
             binding_id=binding_id,
         )
 
@@ -155,7 +166,7 @@ class Acceptance:
         instead = [getattr(request, name) for name in _INSTEAD_OF_POOL_KEY[request.kind]]
         expiration = self._expiration(request)
         faults = self._faults(expiration=expiration, pools=[request.pool_key, *instead], url=request.callback_url)
-        if isinstance(request, BindRequest):
+        if isinstance(request, RenewedRequest):
             faults += faults_of_wish(request.renew, expiration, self._now())
         return faults + self._faults_of_wishes(request)
 

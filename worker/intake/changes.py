@@ -7,9 +7,12 @@ from typing import Any
 from worker.domain.binding import Binding
 from worker.domain.change_request import ChangeRequest
 from worker.domain.masking import mask_value
+from worker.domain.rebind_request import RebindRequest
+from worker.domain.rebinding import RebindMode
 from worker.domain.unbind_request import UnbindRequest
 from worker.domain.update_request import UpdateRequest
 from worker.errors import FieldFault
+from worker.ledger.rebind_record import Rebinding
 from worker.provider.actions import ASPECTS, UnbindSubscription, UpdateSubscription
 
 FoundBindings = Mapping[str | ChangeRequest, Binding | str]
@@ -82,3 +85,16 @@ def change_parameters(
         operate_type=_OPERATE_TYPES[aspect],
         **{aspect: value},
     ).parameters()
+
+
+def rebinding_of(request: RebindRequest, binding: Binding) -> Rebinding | FieldFault:
+    """The rebind of this binding, or what of the request cannot be meant."""
+    if request.mode is RebindMode.NEW_X and request.new_phone_no_x == binding.phone_no_x:
+        return FieldFault("new_phone_no_x", "", "is the old binding's own X: use mode same-x to keep it")
+    return Rebinding(
+        mode=request.mode,
+        old_subs_id=binding.subs_id,
+        old_phone_no_x=binding.phone_no_x,
+        old_pool_key=binding.pool_key,
+        old_product_type=request.product_type or "",
+    )

@@ -63,7 +63,7 @@ class Intake:
     ) -> None:
         self.acceptance = acceptance
         self._secrets = secrets
-        self._named_bindings = NamedBindings(ledger, bindings)
+        self.named_bindings = NamedBindings(ledger, bindings)
         self._ledger = ledger
         self._durable = durable
         self._announcer = announcer
@@ -83,7 +83,7 @@ class Intake:
         """
         job = self.acceptance.job_of(
             request,
-            found=await self._named_bindings.by([request]),
+            found=await self.named_bindings.by([request]),
             unknown_secrets=await self._unknown_secrets_of([request]),
         )
         await self._durable.check(durability)
@@ -145,7 +145,7 @@ class Intake:
         return await self._durable.open_many(jobs, durability)
 
     async def _all_jobs(self, requests: Sequence[AnyRequest]) -> list[NewJob]:
-        found = await self._named_bindings.by(requests)
+        found = await self.named_bindings.by(requests)
         unknown_secrets = await self._unknown_secrets_of(requests)
         jobs, faults = [], []
         for index, request in enumerate(requests):
@@ -185,7 +185,7 @@ class Intake:
             return self.acceptance.job_of(
                 request,
                 key=task_id,
-                found=await self._named_bindings.by([request], task_id),
+                found=await self.named_bindings.by([request], task_id),
                 unknown_secrets=await self._unknown_secrets_of([request]),
             )
         except InvalidRequestError as invalid:

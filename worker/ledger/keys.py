@@ -6,6 +6,7 @@ one slot of a Redis Cluster. `axn1` is the version of what the keys hold.
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 from worker.domain.callback_secret import SecretOwner
 from worker.domain.job import Lane
@@ -15,9 +16,12 @@ from worker.messages import LINE_MARK, ORDER_MARK
 VERSION = "axn1"
 
 
+_TAGS = tuple(f"{{p{partition:02d}}}" for partition in range(PARTITION_COUNT))
+
+
 def partition_tag(partition: int) -> str:
     """`{p00}` to `{p15}`."""
-    return f"{{p{partition:02d}}}"
+    return _TAGS[partition]
 
 
 def timetable_key(partition: int) -> str:
@@ -33,6 +37,12 @@ def audit_key(partition: int) -> str:
 def dead_callbacks_key(partition: int) -> str:
     """Sorted set: timetable member of a callback that was given up -> Unix ms of that."""
     return f"{VERSION}:{partition_tag(partition)}:dead_callbacks"
+
+
+def index_keys(partition: int) -> tuple[str, str]:
+    """Sorted sets of the jobs in doubt, and of those that failed: timetable member -> Unix ms of that."""
+    prefix = f"{VERSION}:{partition_tag(partition)}"
+    return f"{prefix}:in_doubt", f"{prefix}:failed"
 
 
 def bindings_key(partition: int) -> str:
@@ -64,15 +74,17 @@ class JobKeys:
     binding_index: str
 
 
+@lru_cache(maxsize=1_024)
 def job_keys(job_id: str) -> JobKeys:
     """Keys of this job."""
     partition = partition_of(job_id)
     prefix = f"{VERSION}:{partition_tag(partition)}"
+    in_doubt, failed = index_keys(partition)
     return JobKeys(
         job=f"{prefix}:job:{job_id}",
         timetable=timetable_key(partition),
-        in_doubt=f"{prefix}:in_doubt",
-        failed=f"{prefix}:failed",
+        in_doubt=in_doubt,
+        failed=failed,
         with_orphans=f"{prefix}:with_orphans",
         audit=audit_key(partition),
         dead_callbacks=dead_callbacks_key(partition),

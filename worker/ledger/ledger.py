@@ -1,5 +1,6 @@
 """The jobs' records in Redis: file, claim, settle, read. Each move is one atomic script."""
 
+import asyncio
 import dataclasses
 import json
 from collections.abc import Sequence
@@ -12,26 +13,25 @@ from worker.domain.binding import Binding
 from worker.domain.job import Job, JobState, Lane, Orphan
 from worker.domain.renewal import DEFAULT_SPREAD
 from worker.errors import IdempotencyConflictError, JobNotFoundError
+from worker.ledger.batch_rows import RowPlace, keys_of_row
 from worker.ledger.callback_order import CallbackOrder
 from worker.ledger.callback_records import OwedCallback, flatten
 from worker.ledger.callbacks import DEFAULT_GIVE_UP_MS
 from worker.ledger.keeping import Keeping
 from worker.ledger.keys import callback_key, job_keys, member_of
-from worker.ledger.records import (
-    Claim,
-    NewJob,
-    Settlement,
-    claim_from_record,
-    is_bound_state,
-    job_from_record,
-)
-from worker.ledger.registration import registration_of
+from worker.ledger.records import Claim, NewJob, Settlement, claim_from_record, job_from_record
+from worker.ledger.registration import binding_in, named_in, registration_of
 from worker.ledger.renewal_keys import is_renewal_over
 from worker.messages import RENEWAL_MARK
 from worker.redis_faults import asking
 from worker.redis_scripts import load_script
 
 _CONFLICT = -1
+_NAMED_BINDING = (
+    "digest", "binding_id", "subs_id", "phone_no_x", "request", "old_subs_id", "old_phone_no_x", "old_pool_key"
+)  # fmt: skip
+_JOBS_PER_PIPELINE = 200
+"""About as much as a socket takes at once."""
 
 
 class Ledger:
@@ -88,15 +88,25 @@ class Ledger:
         return int(now_ms) if status else 0
 
     async def open_many(self, jobs: list[NewJob]) -> list[int | IdempotencyConflictError]:
-        """File jobs in one pipeline; the answers, as `open`'s, stand in the jobs' order.
+        """File jobs in pipelines; the answers, as `open`'s, stand in the jobs' order.
+
+        One is made while Redis works on the one before it.
 
         Raises:
             LedgerUnavailableError: says what is wrong with Redis; any of the jobs may or may not be filed.
         """
-        async with asking(self._redis, is_one_call=False), self._redis.pipeline(transaction=False) as pipeline:
-            for job in jobs:
-                await self.queue_opening(pipeline, job)
-            return self.opening_answers(jobs, await pipeline.execute())
+        replies: list[Any] = []
+        async with asking(self._redis, is_one_call=False):
+            under_way: asyncio.Task[list[Any]] | None = None
+            for start in range(0, len(jobs), _JOBS_PER_PIPELINE):
+                pipeline = self._redis.pipeline(transaction=False)
+                for job in jobs[start : start + _JOBS_PER_PIPELINE]:
+                    await self.queue_opening(pipeline, job)
+                replies += await under_way if under_way else []
+                under_way = asyncio.create_task(pipeline.execute())
+                await asyncio.sleep(0)  # it goes out
+            replies += await under_way if under_way else []
+        return self.opening_answers(jobs, replies)
 
     async def queue_opening(self, pipeline: Pipeline, job: NewJob) -> None:
         """Put the filing of a job into a pipeline."""
@@ -126,7 +136,8 @@ class Ledger:
             deadline_at,
             job.seed,
         ]
-        return [keys.job, keys.timetable], head + job.pairs()
+        counts = [RowPlace.parse(job.batch).counts_key(job.job_id)] if job.batch else []
+        return [keys.job, keys.timetable, *counts], head + job.pairs()
 
     async def claim(self, job_id: str, lane: Lane, *, token: str, lease_ms: int, resume: str = "") -> Claim | str:
         """Take the lease of a job, if it may be worked on.
@@ -188,17 +199,19 @@ class Ledger:
         callback = settlement.callback
         fields = flatten(settlement.fields.items())
         expires_at, names = registration_of(claim, settlement)
+        settle_keys = [
+            keys.job,
+            keys.timetable,
+            keys.in_doubt,
+            keys.failed,
+            callback_key(callback.webhook_id) if callback else keys.job,
+            callback.line_key if callback else keys.job,
+            keys.bindings,
+            keys.binding_index,
+            *keys_of_row(claim, settlement),
+        ]
         status, _ = await self._settle(
-            [
-                keys.job,
-                keys.timetable,
-                keys.in_doubt,
-                keys.failed,
-                callback_key(callback.webhook_id) if callback else keys.job,
-                callback.line_key if callback else keys.job,
-                keys.bindings,
-                keys.binding_index,
-            ],
+            settle_keys,
             [
                 claim.token,
                 member_of(claim.lane, claim.job_id),
@@ -296,7 +309,7 @@ class Ledger:
             for job_id in job_ids:
                 pipeline.hmget(job_keys(job_id).job, ["state", "subs_id", "phone_no_x", "request"])
             replies = await pipeline.execute()
-        return [_binding_in(job_id, *reply) for job_id, reply in zip(job_ids, replies, strict=True)]
+        return [binding_in(job_id, *reply) for job_id, reply in zip(job_ids, replies, strict=True)]
 
     async def changes_filed_as(self, job_ids: Sequence[str]) -> list[tuple[str, Binding]]:
         """Of jobs that change a binding: the digest of the request, and the binding; all empty where there is no job.
@@ -308,25 +321,23 @@ class Ledger:
             return []
         async with asking(self._redis, is_one_call=False), self._redis.pipeline(transaction=False) as pipeline:
             for job_id in job_ids:
-                pipeline.hmget(job_keys(job_id).job, ["digest", "binding_id", "subs_id", "phone_no_x", "request"])
+                pipeline.hmget(job_keys(job_id).job, _NAMED_BINDING)
             replies = await pipeline.execute()
-        return [
-            (digest or "", _named_in(binding_id, subs_id, phone_no_x, request))
-            for digest, binding_id, subs_id, phone_no_x, request in replies
-        ]
+        return [(digest or "", _changed_by(*named)) for digest, *named in replies]
 
 
-def _binding_in(
-    job_id: str, state: str | None, subs_id: str | None, phone_no_x: str | None, request: str | None
-) -> Binding | str:
-    if state is None or not is_bound_state(state):
-        return state or ""
-    return _named_in(job_id, subs_id, phone_no_x, request)
-
-
-def _named_in(binding_id: str | None, subs_id: str | None, phone_no_x: str | None, request: str | None) -> Binding:
-    pool_key = json.loads(request or "{}").get("PoolKey", "")
-    return Binding(subs_id or "", phone_no_x or "", pool_key, binding_id or "")
+def _changed_by(
+    binding_id: str | None,
+    subs_id: str | None,
+    phone_no_x: str | None,
+    request: str | None,
+    *old: str | None,
+) -> Binding:
+    """Of a rebind, whose own are the new binding's, what its record tells of the old one."""
+    old_subs_id, old_phone_no_x, old_pool_key = old
+    if old_subs_id:
+        return Binding(old_subs_id, old_phone_no_x or "", old_pool_key or "", binding_id or "")
+    return named_in(binding_id, subs_id, phone_no_x, request)
 
 
 def _times_of(callback: OwedCallback, give_up_ms: int) -> tuple[str, int, int, int, str]:

@@ -9,9 +9,11 @@ from typing import TypeVar
 from worker.domain.job import Job, JobKind, JobState, Lane, OnDoubt, Orphan
 from worker.errors import AxnError
 from worker.ledger.callback_records import NO_WISHES, RECORD_VERSION, CallbackWishes, OwedCallback, flatten
+from worker.ledger.rebind_record import Rebinding
 
 _REPLY_HEAD = 9
 _IS_POISON = 7
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 EnumT = TypeVar("EnumT", bound=StrEnum)
 ORPHAN_PREFIX = "orphan:"
 """Of the record's fields that hold an orphan each, as report_orphan.lua writes them."""
@@ -37,6 +39,8 @@ class NewJob:
             can only mean that it has ended.
         refusal: why the request can never be submitted, for requests that arrived as messages; else empty.
         renew: how its binding is kept, a `RenewalPolicy` as JSON; empty: it ends with its Expiration.
+        batch: the place of the row that it is, a `RowPlace` as text; empty for a job of no batch.
+        rebind: of a rebind job that is not refused: its parameters are then what the request says of the new binding.
     """
 
     job_id: str
@@ -54,6 +58,8 @@ class NewJob:
     is_confirmed: bool = False
     callback: CallbackWishes = NO_WISHES
     renew: str = ""
+    batch: str = ""
+    rebind: Rebinding | None = None
     binding_id: str = ""
 
     def pairs(self) -> list[str]:
@@ -64,12 +70,13 @@ class NewJob:
             "kind": self.kind.value,
             "is_confirmed": "1" if self.is_confirmed else "",
             "lane": self.lane.value,
-            "request": json.dumps(dict(self.parameters), ensure_ascii=False, separators=(",", ":")),
+            "request": _compact(dict(self.parameters)),
             "on_doubt": "" if self.on_doubt is OnDoubt.HOLD else self.on_doubt.value,
             "callback_url": self.callback_url,
             "callback_secret_name": self.callback_secret_name,
             "refusal": self.refusal,
             "renew": self.renew,
+            "batch": self.batch,
             "binding_id": self.binding_id,
             **self.callback.fields(),
             **self._named_binding(),
@@ -80,6 +87,8 @@ class NewJob:
         """What a bind finds out, an update or unbind knows from the start."""
         if self.kind is JobKind.BIND:
             return {}
+        if self.kind is JobKind.REBIND:
+            return self.rebind.fields() if self.rebind else {}
         phone_no_x = self.parameters.get("PhoneNoX") or self.parameters.get("SecretNo", "")
         return {"subs_id": self.parameters.get("SubsId", ""), "phone_no_x": phone_no_x}
 
@@ -102,6 +111,11 @@ class Claim:
         binding_id: the job that made the binding which this one changes, where that is known; else empty.
         had_doubt: some attempt of this job was unclear once, so that a conflict may be with its own binding.
         renew: as the new job's.
+        had_doubt: some attempt of this job (of a rebind: at this step) was unclear once, so that a conflict may be with
+            its own binding.
+        batch: as the new job's.
+        rebind: of a rebind job that was not refused at once.
+        finished_at: of an ended job, Unix ms.
     """
 
     job_id: str
@@ -133,6 +147,9 @@ class Claim:
     message: str = ""
     callback: CallbackWishes = NO_WISHES
     renew: str = ""
+    batch: str = ""
+    rebind: Rebinding | None = None
+    finished_at: int = 0
     binding_id: str = ""
 
     @property
@@ -245,6 +262,9 @@ def _claim(
             message=record.get("message", ""),
             callback=CallbackWishes.from_record(record),
             renew=record.get("renew", ""),
+            batch=record.get("batch", ""),
+            rebind=Rebinding.from_record(record) if "mode" in record else None,
+            finished_at=int(record.get("finished_at", 0)),
             binding_id=record.get("binding_id", ""),
         )
     except ValueError as unreadable:
@@ -290,6 +310,9 @@ def job_from_record(job_id: str, record: Mapping[str, str]) -> Job:
             Orphan(**json.loads(text)) for name, text in sorted(record.items()) if name.startswith(ORPHAN_PREFIX)
         ),
         resolved_by=record.get("resolved_by", ""),
+        step=record.get("step", ""),
+        old_phone_no_x=record.get("old_phone_no_x", ""),
+        old_subs_id=record.get("old_subs_id", ""),
     )
 
 

@@ -4,9 +4,9 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 
-from worker.domain.binding import BindingName, names_of
+from worker.domain.binding import Binding, BindingName, names_of
 from worker.domain.expiration import parse_expiration, unix_ms
-from worker.ledger.records import Claim, Settlement
+from worker.ledger.records import Claim, Settlement, is_bound_state
 
 DIGEST_LENGTH = 14
 """56 bits: should two names ever share one, they share an entry, and who reads the bindings in it sees their names."""
@@ -50,3 +50,18 @@ def digest_of(name: BindingName) -> str:
 def digests_of(names: Iterable[BindingName]) -> str:
     """Their digests, run together."""
     return "".join(map(digest_of, names))
+
+
+def binding_in(
+    job_id: str, state: str | None, subs_id: str | None, phone_no_x: str | None, request: str | None
+) -> Binding | str:
+    """A job's binding, from fields of its record; else its state, empty without a record."""
+    if state is None or not is_bound_state(state):
+        return state or ""
+    return named_in(job_id, subs_id, phone_no_x, request)
+
+
+def named_in(binding_id: str | None, subs_id: str | None, phone_no_x: str | None, request: str | None) -> Binding:
+    """What a record's fields name."""
+    pool_key = json.loads(request or "{}").get("PoolKey", "")
+    return Binding(subs_id or "", phone_no_x or "", pool_key, binding_id or "")

@@ -34,6 +34,9 @@ class Due:
     still_queued: int
 
 
+NOTHING = Due(0, [], 0)
+
+
 class Timetable:
     """Takes due entries. Writing them is part of every script that changes a job.
 
@@ -49,6 +52,16 @@ class Timetable:
         self._next_look_ms = next_look_ms
         self._most = most_per_partition
         self._take_due = load_script(redis, "worker.ledger", "take_due")
+
+    async def is_anything_due(self) -> bool:
+        """Whether a look would bring anything: one cheap round trip, which changes nothing."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for partition in ALL_PARTITIONS:
+            pipeline.zrange(timetable_key(partition), 0, 0, withscores=True)
+        pipeline.time()
+        *firsts, (seconds, micros) = await pipeline.execute()
+        now_ms = int(seconds) * 1000 + int(micros) // 1000
+        return any(float(at_ms) <= now_ms + 1 for first in firsts for _, at_ms in first)
 
     async def take_due(self, taken_up: Mapping[Lane, float] | None = None) -> Due:
         """Everything that is due, from all partitions in one round trip.

@@ -26,6 +26,8 @@ SecretBindDetailDTO SecretBindDTO SecretBuyInfoDTO SecretNo SecretNoInfoDTO Secr
 SmsStatus Status SubsId Success Telephone TelephoneStatus Total UnbindTime Vendor
 """
 _WIRE_NAMES = {name.lower(): name for name in _NAMES.split()}
+_JSON = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
+_EXACT_NAMES = frozenset(_WIRE_NAMES.values())
 
 
 def parse_answer(body: bytes) -> Answer | None:
@@ -56,7 +58,7 @@ def _text(value: Any) -> str:
 def _parse_json(text: str) -> Any:
     try:
         # Numbers keep their digits: ids have more of them than a float, and hostile ones more than int() takes.
-        return _plain(json.loads(text, parse_int=str, parse_float=str, parse_constant=str))
+        return _plain(_JSON.decode(text))
     except (ValueError, RecursionError):
         return None
 
@@ -109,6 +111,9 @@ def _plain(value: Any, depth: int = 0) -> Any:
 def _plain_object(fields: dict[str, Any], depth: int) -> dict[str, Any]:
     plain: dict[str, Any] = {}
     for raw_name, value in fields.items():
+        if raw_name in _EXACT_NAMES:  # as nearly always
+            plain[raw_name] = value.strip() if isinstance(value, str) and value.isascii() else _plain(value, depth + 1)
+            continue
         name = _scalar(raw_name)
         wire_name = _WIRE_NAMES.get(name.lower(), name)
         # A field under its exact name outranks a variant of it.

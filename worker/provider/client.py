@@ -72,6 +72,7 @@ class ProviderClient:
         self._http = http
         self._endpoint = Endpoint.parse(endpoint)
         self._credentials = StaticCredentials(credentials) if isinstance(credentials, Credentials) else credentials
+        self._fixed = self._credentials.key if isinstance(self._credentials, StaticCredentials) else None
         self._build = build_v1 if signature_version == "v1" else build_v3
         self._answer_format = answer_format
         self._total_timeout_ms = total_timeout_ms
@@ -98,7 +99,7 @@ class ProviderClient:
         return sent.outcome
 
     async def _attempt(self, action: str, parameters: Mapping[str, str], nonce: str, began_ms: float) -> _Sent:
-        credentials = await self._current_credentials(began_ms)
+        credentials = self._fixed or await self._current_credentials(began_ms)
         signed_ms, at_ms = self._time.unix_ms(), self._clock.monotonic_ms()
         if isinstance(credentials, Outcome):
             return _Sent(credentials, signed_ms, at_ms)

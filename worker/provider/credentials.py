@@ -42,13 +42,13 @@ class CredentialsSource(Protocol):
 
 
 class StaticCredentials:
-    """The one key of the settings."""
+    """The one key of the settings: there is nothing to wait for."""
 
     def __init__(self, credentials: Credentials) -> None:
-        self._credentials = credentials
+        self.key = credentials
 
     async def current(self) -> Credentials:
-        return self._credentials
+        return self.key
 
     def forget(self) -> None:
         """There is no other."""

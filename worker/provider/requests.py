@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -81,7 +82,12 @@ class Call:
 
 def timestamp_text(unix_ms: int) -> str:
     """`yyyy-MM-ddTHH:mm:ssZ`, UTC, as both signatures want it."""
-    return datetime.fromtimestamp(unix_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _second_text(unix_ms // 1000)
+
+
+@lru_cache(maxsize=16)
+def _second_text(unix_s: int) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def build_v3(call: Call, *, endpoint: Endpoint, credentials: Credentials, answer_format: AnswerFormat) -> SignedRequest:

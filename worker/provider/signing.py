@@ -7,10 +7,13 @@ it RPC, newer pages V2). Parameters come in decoded; both sides encode them cano
 import base64
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping
+from functools import lru_cache
 from urllib.parse import quote
 
 V3_ALGORITHM = "ACS3-HMAC-SHA256"
+_UNRESERVED = re.compile(r"[A-Za-z0-9\-._~]*")
 
 
 def percent_encode(text: str) -> str:
@@ -19,19 +22,21 @@ def percent_encode(text: str) -> str:
     Raises:
         UnicodeEncodeError: a lone surrogate.
     """
-    return quote(text, safe="~")
+    return text if _UNRESERVED.fullmatch(text) else quote(text, safe="~")
 
 
 def canonical_query(parameters: Mapping[str, str]) -> str:
     """`name=value` joined with `&`, encoded, sorted by name in byte order; a blank value keeps its `=`."""
     # Code points sort as their UTF-8 bytes do.
-    return "&".join(f"{percent_encode(name)}={percent_encode(parameters[name])}" for name in sorted(parameters))
+    return "&".join([f"{percent_encode(name)}={percent_encode(parameters[name])}" for name in sorted(parameters)])
 
 
 def string_to_sign_v1(*, method: str, parameters: Mapping[str, str]) -> str:
     """What V1 signs: every parameter of query and form body except Signature itself."""
     signed = {name: value for name, value in parameters.items() if name != "Signature"}
-    return f"{method}&%2F&{percent_encode(canonical_query(signed))}"
+    # What is encoded already holds nothing else that would change.
+    twice = canonical_query(signed).replace("%", "%25").replace("&", "%26").replace("=", "%3D")
+    return f"{method}&%2F&{twice}"
 
 
 def sign_v1(*, method: str, parameters: Mapping[str, str], secret: str) -> str:
@@ -42,7 +47,14 @@ def sign_v1(*, method: str, parameters: Mapping[str, str], secret: str) -> str:
 
 def signed_headers_v3(headers: Mapping[str, str]) -> str:
     """The names in lower case, sorted, joined with `;`."""
-    return ";".join(sorted(name.lower() for name in headers))
+    return _signed_names(tuple(headers))[1]
+
+
+@lru_cache(maxsize=64)
+def _signed_names(given: tuple[str, ...]) -> tuple[tuple[tuple[str, str], ...], str]:
+    """Each name in lower case and as it was given, sorted; and the list of them: hardly ever another than before."""
+    names = sorted((name.lower(), name) for name in given)
+    return tuple(names), ";".join(name for name, _ in names)
 
 
 def canonical_request_v3(*, method: str, query: str, headers: Mapping[str, str], content_sha256: str) -> str:
@@ -54,9 +66,9 @@ def canonical_request_v3(*, method: str, query: str, headers: Mapping[str, str],
         headers: exactly those that are signed; the server rebuilds them from the SignedHeaders list.
         content_sha256: of the raw body, lower-case hexadecimal.
     """
-    values = {name.lower(): value.strip() for name, value in headers.items()}
-    lines = "".join(f"{name}:{values[name]}\n" for name in sorted(values))
-    return f"{method}\n/\n{query}\n{lines}\n{signed_headers_v3(headers)}\n{content_sha256}"
+    names, signed = _signed_names(tuple(headers))
+    lines = "".join([f"{name}:{headers[given].strip()}\n" for name, given in names])
+    return f"{method}\n/\n{query}\n{lines}\n{signed}\n{content_sha256}"
 
 
 def sign_v3(*, method: str, query: str, headers: Mapping[str, str], content_sha256: str, secret: str) -> str:

@@ -14,7 +14,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Protocol
 
-from worker.attempt.attempt import BindingOrder
+from worker.attempt.binding_line import BindingOrder
 from worker.attempt.paced_provider import PacedProvider
 from worker.callbacks.events import BindingEvent
 from worker.clock import Clock

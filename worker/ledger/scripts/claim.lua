@@ -56,7 +56,7 @@ elseif job.state == 'in_doubt' then
     redis.call('ZREM', KEYS[2], ARGV[1])
     return {'ended'}
   end
-elseif job.state == 'bound' or job.state == 'updated' or job.state == 'unbound' or job.state == 'failed'
+elseif job.state == 'bound' or job.state == 'old_left_bound' or job.state == 'updated' or job.state == 'unbound' or job.state == 'failed'
     or job.state == 'expired' or job.state == 'cancelled' then
   redis.call('ZREM', KEYS[2], ARGV[1])
   return {'ended'}
@@ -77,7 +77,8 @@ if again then
 else
   fence = fence + 1
   is_late = '0'
-  if job.deadline_at and tonumber(job.deadline_at) <= now then is_late = '1' end
+  local deadline = tonumber(job.deadline_at or '0') or 0 -- 0: none, or none any more
+  if deadline > 0 and deadline <= now then is_late = '1' end
   if is_probe == '0' and is_late == '0' and is_poison == '0' and ARGV[7] == '' then
     attempt = attempt + 1
     began_at = now_text

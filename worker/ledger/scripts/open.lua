@@ -1,5 +1,6 @@
 -- Files a job, once: writes its record and its first look in the timetable together.
 -- KEYS[1] job record (hash)   KEYS[2] timetable of the same partition (sorted set)
+-- KEYS[3] of a row of a batch only: the batch's counts in this partition (hash)
 -- ARGV[1] timetable member    ARGV[2] digest of the request
 -- ARGV[3] ms until the first look, should no worker take the job before (take_due.lua says how looks are counted)
 -- ARGV[4] deadline in ms from now, or ''      ARGV[5] deadline in Unix ms, or ''
@@ -27,4 +28,5 @@ redis.call('ZADD', KEYS[2], string.format('%.17g', look), ARGV[1])
 redis.call('HSET', KEYS[1], 'digest', ARGV[2], 'state', 'accepted', 'accepted_at', string.format('%.0f', now),
   'seed', ARGV[6], unpack(ARGV, 7))
 if deadline ~= '' then redis.call('HSET', KEYS[1], 'deadline_at', string.format('%.0f', deadline)) end
+if KEYS[3] then redis.call('HINCRBY', KEYS[3], 'opened', 1) end
 return {1, 'accepted', now}

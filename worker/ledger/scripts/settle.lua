@@ -3,6 +3,8 @@
 -- KEYS[4] index of failed jobs (sorted set)    KEYS[5] callback record (hash)
 -- KEYS[6] line of the callback's receiver (sorted set)    KEYS[7] bindings (sorted set: job id -> Unix ms of the end)
 -- KEYS[8] index of bindings (hash: digest of a name -> job ids run together); all of one partition
+-- KEYS[9] of a row of a batch only, at its end or when its wait tells of trouble: the batch's counts here (hash)
+-- KEYS[10] the outcomes of the row's chunk here (hash: index -> [state, round, tries, code, X, SubsId, old X, message])
 -- ARGV[1] token                ARGV[2] the job's timetable member    ARGV[3] new state
 -- ARGV[4] ms until it may be claimed again, for waiting
 -- ARGV[5] what is known of the attempt: 'closed', 'open' (may have been done) or 'unsent' (its number is given back)
@@ -43,8 +45,8 @@ if ARGV[5] ~= 'open' then redis.call('HSET', KEYS[1], 'open', '0') end
 if ARGV[5] == 'unsent' then redis.call('HINCRBY', KEYS[1], 'attempts', -1) end
 if ARGV[3] == 'waiting' then
   local look = now + tonumber(ARGV[4])
-  local deadline = tonumber(job[3] or '')
-  if deadline and deadline < look then look = math.max(deadline, now) end
+  local deadline = tonumber(job[3] or '0') or 0 -- 0: none, or none any more
+  if deadline > 0 and deadline < look then look = math.max(deadline, now) end
   redis.call('HSET', KEYS[1], 'next_at', string.format('%.0f', look))
   redis.call('ZADD', KEYS[2], string.format('%.0f', look + tonumber(ARGV[13])), ARGV[2])
 else
@@ -53,7 +55,8 @@ else
   if ARGV[3] == 'in_doubt' then
     redis.call('ZADD', KEYS[3], now_text, ARGV[2])
   else
-    redis.call('HDEL', KEYS[1], 'open', 'seed', 'next_at', 'began_at', 'deadline_at', 'look_up_since', 'had_doubt')
+    redis.call('HDEL', KEYS[1], 'open', 'seed', 'next_at', 'began_at', 'deadline_at', 'look_up_since', 'had_doubt',
+      'old', 'refused_since')
     if ARGV[15] == '0' then redis.call('PEXPIRE', KEYS[1], ARGV[6]) else register() end
   end
   if ARGV[3] == 'failed' then
@@ -62,6 +65,34 @@ else
     redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', string.format('(%.0f', now - tonumber(ARGV[6])))
   end
   redis.call('PUBLISH', ARGV[7], ARGV[3])
+end
+if KEYS[9] and redis.call('EXISTS', KEYS[9]) == 1 then
+  local row = redis.call('HMGET', KEYS[1], 'batch', 'attempts', 'code', 'phone_no_x', 'subs_id', 'old_phone_no_x',
+    'message')
+  for i = 2, 7 do row[i] = row[i] or '' end
+  if ARGV[3] == 'waiting' then
+    redis.call('HSET', KEYS[9], 'trouble', row[3], 'trouble_at', now_text)
+  else
+    local index, round = string.match(row[1], '/(%d+)/(%d+)$')
+    local is_done = ARGV[3] == 'bound' or ARGV[3] == 'updated' or ARGV[3] == 'unbound'
+    if is_done then row[3], row[7] = '', '' end
+    if #row[7] > 120 then row[7] = string.gsub(string.sub(row[7], 1, 120), '[\192-\255][\128-\191]*$', '') end
+    local outcome = {ARGV[3], tonumber(round), tonumber(row[2]) or 0, row[3], row[4], row[5], row[6], row[7]}
+    while outcome[#outcome] == '' do outcome[#outcome] = nil end
+    local before = redis.call('HGET', KEYS[10], index)
+    before = before and cjson.decode(before)
+    if before then
+      redis.call('HINCRBY', KEYS[9], 'state:' .. before[1], -1)
+      if (before[4] or '') ~= '' then redis.call('HINCRBY', KEYS[9], 'code:' .. before[4], -1) end
+    end
+    -- A doubt that is resolved had closed its job before.
+    if not before or before[2] ~= tonumber(round) or before[1] == 'refused' then
+      redis.call('HINCRBY', KEYS[9], 'closed', 1)
+    end
+    redis.call('HINCRBY', KEYS[9], 'state:' .. ARGV[3], 1)
+    if row[3] ~= '' then redis.call('HINCRBY', KEYS[9], 'code:' .. row[3], 1) end
+    redis.call('HSET', KEYS[10], index, cjson.encode(outcome))
+  end
 end
 if ARGV[8] ~= '' then
   local give_up = now + tonumber(ARGV[10])

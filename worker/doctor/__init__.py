@@ -1,0 +1,1 @@
+"""What keeps a worker from doing its work, looked for before it starts: `axn doctor`."""
