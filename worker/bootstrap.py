@@ -53,6 +53,7 @@ from worker.redis_scripts import connect
 from worker.renewals.assembly import build_renewals, build_sessions
 from worker.renewals.closing import Closing
 from worker.renewals.session import RenewalSessions
+from worker.runtime import end_tasks
 from worker.settings import Settings
 from worker.ticker import Chore, Ticker
 
@@ -120,9 +121,7 @@ class WorkerServices:
 
     async def aclose(self, grace_s: float) -> None:
         """Stop ticking, let callbacks under way end within the grace time, close connections."""
-        for task in self.background:
-            task.cancel()
-        await asyncio.gather(*self.background, return_exceptions=True)
+        await end_tasks(self.background)
         await asyncio.gather(self.renewals.aclose(grace_s), self.delivery.drain(grace_s))
         await self.attempts.provider.aclose()
         for client in self.clients:
