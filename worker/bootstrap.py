@@ -1,7 +1,9 @@
 """The only place where the parts are put together: settings in, services out. Tests pass their own parts in here."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -50,6 +52,8 @@ from worker.provider.credentials import ChainCredentials, CredentialsSource, Sta
 from worker.provider.requests import Credentials
 from worker.publisher import Announcer, Publisher
 from worker.redis_scripts import connect
+from worker.registry.alarm import RenewalAlarm
+from worker.registry.assembly import build_alarm
 from worker.renewals.assembly import build_renewals, build_sessions
 from worker.renewals.closing import Closing
 from worker.renewals.session import RenewalSessions
@@ -104,13 +108,14 @@ class WorkerServices:
     delivery: Delivery
     renewals: RenewalSessions
     ticker: Ticker
+    alarm: RenewalAlarm
     clients: tuple[HttpClient, ...]
     background: set["asyncio.Task[None]"] = field(default_factory=set)
 
     def start(self) -> None:
-        """Look at the timetable and renew leases from now on."""
-        loop = asyncio.get_running_loop()
-        self.background |= {loop.create_task(self.ticker.run()), loop.create_task(self.attempts.leases.run())}
+        """Look at the timetable, renew leases and watch over the renewals from now on."""
+        works = (self.ticker.run(), self.attempts.leases.run(), self.alarm.run())
+        self.background |= {asyncio.create_task(work) for work in works}
 
     def stop_claiming(self, grace_s: float) -> None:
         """Begin no attempt any more; cut short after the grace time what is then still under way."""
@@ -201,12 +206,7 @@ def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) ->
     delivery = _delivery(settings, producer, callback_http, progress)
     attempts = Attempts(
         ledger=producer.ledger,
-        provider=PacedProvider(
-            _provider(settings, provider_http, producer.clock),
-            build_paces(producer.redis, settings, producer.clock),
-            duration_ms(settings.pace.patience),
-            producer.clock,
-        ),
+        provider=_paced(producer, provider_http),
         bindings=BindingQueue(producer.redis, ttl_ms=duration_ms(settings.result_ttl)),
         effects=BindingEffects(producer.bindings),
         courier=delivery,
@@ -220,7 +220,21 @@ def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) ->
     )
     renewals = build_sessions(settings, producer.renewals, attempts, producer.announcer)
     ticker = _ticker(settings, producer, progress)
-    return WorkerServices(producer, attempts, delivery, renewals, ticker, (provider_http, callback_http))
+    alarm = build_alarm(settings, producer.renewals, producer.pace_desk, producer.clock)
+    return WorkerServices(producer, attempts, delivery, renewals, ticker, alarm, (provider_http, callback_http))
+
+
+def _paced(producer: ProducerServices, http: HttpClient) -> PacedProvider:
+    settings, clock = producer.settings, producer.clock
+    paces = build_paces(producer.redis, settings, clock)
+    return PacedProvider(_provider(settings, http, clock), paces, duration_ms(settings.pace.patience), clock)
+
+
+@asynccontextmanager
+async def paced_provider(producer: ProducerServices) -> AsyncIterator[PacedProvider]:
+    """The provider behind the shared pace, for a command that asks it; raises SettingsError without credentials."""
+    async with aclosing(_provider_http(producer.settings)) as http, aclosing(_paced(producer, http)) as paced:
+        yield paced
 
 
 def check_worker_settings(settings: Settings) -> None:

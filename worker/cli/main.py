@@ -8,6 +8,8 @@ from worker import __version__
 from worker.cli import (
     batch,
     bind,
+    binding_adopt,
+    binding_audit,
     bindings,
     callback_receivers,
     callback_replay,
@@ -19,6 +21,7 @@ from worker.cli import (
     pace,
     receiver,
     renewal_close,
+    renewal_outlook,
     renewals,
     resolve,
     sandbox,
@@ -49,7 +52,10 @@ app.add_typer(job.app, name="job")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(pace.app, name="pace")
 app.add_typer(renewals.app, name="renewals")
-renewals.app.command()(renewal_close.close)
+for of_renewals in (renewal_outlook.show, renewal_outlook.forecast, renewal_outlook.check, renewal_close.close):
+    renewals.app.command()(of_renewals)
+for of_bindings in (binding_adopt.adopt, binding_audit.audit, binding_audit.forget):
+    bindings.app.command()(of_bindings)
 jobs.app.command()(resolve.resolve)
 jobs.app.command()(resolve.audit)
 app.add_typer(callbacks.app, name="callbacks")
