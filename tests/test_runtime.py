@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from worker.runtime import OnePerProcess, Runtime
+from worker.runtime import OnePerProcess, Runtime, end_tasks
 
 
 @pytest.fixture
@@ -65,3 +65,21 @@ def test_a_forked_child_makes_its_own_and_leaves_its_parent_s_alone() -> None:
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
     assert held.take() is made
     assert held.take() is None
+
+
+async def test_a_task_that_swallows_a_cancellation_is_ended_all_the_same() -> None:
+    swallowed: list[int] = []
+
+    async def stubborn() -> None:
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                if len(swallowed) == 2:
+                    raise
+                swallowed.append(1)
+
+    task = asyncio.create_task(stubborn())
+    await asyncio.sleep(0)
+    await asyncio.wait_for(end_tasks([task], again_s=0.01), 10)
+    assert (task.cancelled(), len(swallowed)) == (True, 2)

@@ -2,7 +2,9 @@
 
 import asyncio
 import gc
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from urllib.parse import urlsplit
@@ -58,9 +60,12 @@ from worker.progress import Progress
 from worker.provider.assembly import build_provider, credentials_of, provider_http
 from worker.publisher import Announcer, Publisher
 from worker.redis_scripts import connect
+from worker.registry.alarm import RenewalAlarm
+from worker.registry.assembly import build_alarm
 from worker.renewals.assembly import build_renewals, build_sessions
 from worker.renewals.closing import Closing
 from worker.renewals.session import RenewalSessions
+from worker.runtime import end_tasks
 from worker.settings import Settings
 from worker.ticker import Chore, Ticker
 
@@ -108,19 +113,20 @@ class WorkerServices:
     delivery: Delivery
     renewals: RenewalSessions
     ticker: Ticker
+    alarm: RenewalAlarm
     clients: tuple[HttpClient, ...]
     observation: Observation
     feeder: Feeder
     background: set["asyncio.Task[None]"] = field(default_factory=set)
 
     def start(self) -> None:
-        """Look at the timetable and renew leases from now on."""
+        """Look at the timetable, renew leases and watch over the renewals from now on."""
         if not gc.get_freeze_count():
             # What is there by now stays: looked through again and again, it held the loop up for tens of ms at a time.
             gc.collect()
             gc.freeze()
         loop = asyncio.get_running_loop()
-        runs = (self.ticker.run(), self.attempts.leases.run(), self.observation.run())
+        runs = (self.ticker.run(), self.attempts.leases.run(), self.observation.run(), self.alarm.run())
         self.background |= {loop.create_task(run) for run in runs}
 
     def stop_claiming(self, grace_s: float) -> None:
@@ -134,9 +140,7 @@ class WorkerServices:
 
     async def aclose(self, grace_s: float) -> None:
         """Stop ticking, let callbacks under way end within the grace time, close connections."""
-        for task in self.background:
-            task.cancel()
-        await asyncio.gather(*self.background, return_exceptions=True)
+        await end_tasks(self.background)
         await self.feeder.aclose()
         await asyncio.gather(self.renewals.aclose(grace_s), self.delivery.drain(grace_s))
         await self.attempts.provider.aclose()
@@ -208,12 +212,7 @@ def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) ->
     delivery = _delivery(settings, producer, callback_http, progress, meters)
     attempts = Attempts(
         ledger=producer.ledger,
-        provider=PacedProvider(
-            MeteredCaller(build_provider(settings, provider_connections, producer.clock), meters, producer.clock),
-            build_paces(producer.redis, settings, producer.clock),
-            duration_ms(settings.pace.patience),
-            producer.clock,
-        ),
+        provider=_paced(producer, provider_connections, meters),
         bindings=BindingQueue(producer.redis, ttl_ms=duration_ms(settings.result_ttl)),
         effects=BindingEffects(producer.bindings),
         courier=delivery,
@@ -233,11 +232,27 @@ def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) ->
         give_up_ms=duration_ms(settings.callback_give_up),
     )  # fmt: skip
     ticker = _ticker(settings, producer, progress)
+    alarm = build_alarm(settings, producer.renewals, producer.pace_desk, producer.clock)
     observation = build_observation(
         producer.redis, producer.pace_desk, producer.announcer.backlogs, pulse, address=settings.listen_address
     )
     clients = (provider_connections, callback_http)
-    return WorkerServices(producer, attempts, delivery, renewals, ticker, clients, observation, feeder)
+    return WorkerServices(producer, attempts, delivery, renewals, ticker, alarm, clients, observation, feeder)
+
+
+def _paced(producer: ProducerServices, http: HttpClient, meters: Meters) -> PacedProvider:
+    settings, clock = producer.settings, producer.clock
+    caller = MeteredCaller(build_provider(settings, http, clock), meters, clock)
+    return PacedProvider(
+        caller, build_paces(producer.redis, settings, clock), duration_ms(settings.pace.patience), clock
+    )
+
+
+@asynccontextmanager
+async def paced_provider(producer: ProducerServices) -> AsyncIterator[PacedProvider]:
+    """The provider behind the shared pace, for a command that asks it; raises SettingsError without credentials."""
+    async with aclosing(provider_http(producer.settings)) as http, aclosing(_paced(producer, http, Meters())) as paced:
+        yield paced
 
 
 def check_worker_settings(settings: Settings) -> None:

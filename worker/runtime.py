@@ -8,7 +8,7 @@ import asyncio
 import concurrent.futures
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Generic, TypeVar
 
 import uvloop
@@ -53,11 +53,25 @@ class Runtime:
         self._loop.close()
 
 
+async def end_tasks(tasks: Iterable["asyncio.Task[Any]"], *, again_s: float = 1.0) -> None:
+    """Cancel them until they have ended.
+
+    Once is not enough: `wait_for` of Python 3.11, in redis-py, swallows a cancellation that meets a finished write.
+
+    Args:
+        tasks: what is to end.
+        again_s: how long a task may take to end before it is cancelled once more.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=again_s)
+
+
 async def _cancel_all() -> None:
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
+    this = asyncio.current_task()
+    await end_tasks(task for task in asyncio.all_tasks() if task is not this)
 
 
 class OnePerProcess(Generic[T]):

@@ -25,14 +25,14 @@ _FAR_MS = 2**52
 
 T = TypeVar("T")
 
-app = typer.Typer(help="Look at bindings: found by their names, listed by their ends.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON a binding.")]
 
 
 @app.callback()
 def bindings() -> None:
-    """Look at bindings: found by their names, listed by their ends."""
+    """Look at bindings, take others in, and compare them with the provider."""
 
 
 @app.command()

@@ -49,7 +49,7 @@ class Commands(LazyGroup):
         ),
         "batch": LazyCommand("worker.cli.batch_group:app", "Bind, rebind, change or unbind many at once, from a file."),
         "bindings": LazyCommand(
-            "worker.cli.bindings:app", "Look at bindings: found by their names, listed by their ends."
+            "worker.cli.bindings_group:app", "Look at bindings, take others in, and compare them with the provider."
         ),
         "job": LazyCommand("worker.cli.job:app", "Look at jobs."),
         "jobs": LazyCommand("worker.cli.jobs_group:app", "List jobs: why they wait, failed or are in doubt."),
@@ -57,7 +57,7 @@ class Commands(LazyGroup):
             "worker.cli.callbacks_group:app", "Callbacks: what waits, what was given up, replays, receivers."
         ),
         "renewals": LazyCommand(
-            "worker.cli.renewals:app",
+            "worker.cli.renewals_group:app",
             "Bindings that are kept: renewed before their end, for as long as they are needed.",
         ),
         "pace": LazyCommand("worker.cli.pace:app", "See and bound how fast the provider is called."),

@@ -1,0 +1,1 @@
+"""The registry held against the provider."""
