@@ -113,6 +113,12 @@ def test_a_no_type_stands_for_the_pool_key_of_old_accounts() -> None:
     assert parameters == {"Expiration": "2026-12-01 14:00:00", "PhoneNoA": A, "NoType": "NO_170"}
 
 
+def test_a_binding_without_a_pool_cannot_be_kept() -> None:
+    given = {**MINIMUM, "no_type": "NO_170", "renew": {"for": "30d"}}
+    assert faults_of(given, acceptance(pool_key=""))["renew"].startswith("needs a pool_key")
+    assert acceptance().parse(given)
+
+
 @pytest.mark.parametrize(
     ("url", "rule"),
     [

@@ -168,6 +168,9 @@ class Acceptance:
         faults = self._faults(expiration=expiration, pools=[request.pool_key, *instead], url=request.callback_url)
         if isinstance(request, RenewedRequest):
             faults += faults_of_wish(request.renew, expiration, self._now())
+            if request.renew and isinstance(request, BindRequest) and not (request.pool_key or self.rules.pool_key):
+                rule = "needs a pool_key: UpdateSubscription, which renews, takes no no_type"
+                faults.append(FieldFault("renew", "", rule))
         return faults + self._faults_of_wishes(request)
 
     def _faults_of_wishes(self, request: AnyRequest) -> list[FieldFault]:
