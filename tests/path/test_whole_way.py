@@ -49,7 +49,7 @@ def bindings_of(running: Running, order: str) -> list[dict[str, Any]]:
 
 def callbacks_of(running: Running, job_id: str) -> list[dict[str, Any]]:
     events = get(running.system.receiver_url + "/_receiver/events")
-    return [event for event in events if event["verified"] and event["data"]["job_id"] == job_id]
+    return [event for event in events if event["verified"] and event["data"].get("job_id") == job_id]
 
 
 def request(running: Running, order: str, **more: Any) -> BindRequest:

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from celery import Celery
 
+from tests.chaos.system import clean_environment
 from tests.year.moving_time import MovedClock
 from tests.year.provider import KEY_ID, POOL_KEY, SECRET, YearsProvider
 from worker.bootstrap import ProducerServices, WorkerServices, build_producer, build_worker
@@ -37,7 +38,8 @@ def settings(redis_url: str, **tuning: Any) -> Settings:
         "tick": "5s",
         **tuning,
     }
-    return Settings(**given)
+    with clean_environment():  # another test's system may have left its own
+        return Settings(**given)
 
 
 class Receiver:

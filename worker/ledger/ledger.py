@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import json
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 from redis.asyncio import Redis
@@ -25,6 +26,7 @@ from worker.ledger.renewal_keys import is_renewal_over
 from worker.messages import RENEWAL_MARK
 from worker.redis_faults import asking
 from worker.redis_scripts import load_script
+from worker.runtime import end_tasks
 
 _CONFLICT = -1
 _NAMED_BINDING = (
@@ -96,14 +98,15 @@ class Ledger:
             LedgerUnavailableError: says what is wrong with Redis; any of the jobs may or may not be filed.
         """
         replies: list[Any] = []
-        async with asking(self._redis, is_one_call=False):
+        async with asking(self._redis, is_one_call=False), AsyncExitStack() as pipelines:
             under_way: asyncio.Task[list[Any]] | None = None
             for start in range(0, len(jobs), _JOBS_PER_PIPELINE):
-                pipeline = self._redis.pipeline(transaction=False)
+                pipeline = await pipelines.enter_async_context(self._redis.pipeline(transaction=False))
                 for job in jobs[start : start + _JOBS_PER_PIPELINE]:
                     await self.queue_opening(pipeline, job)
                 replies += await under_way if under_way else []
                 under_way = asyncio.create_task(pipeline.execute())
+                pipelines.push_async_callback(end_tasks, [under_way])
                 await asyncio.sleep(0)  # it goes out
             replies += await under_way if under_way else []
         return self.opening_answers(jobs, replies)
