@@ -27,8 +27,9 @@ from kombu.transport import virtual
 from redis.exceptions import DataError, RedisError, ResponseError
 
 from worker.domain.masking import mask_value
+from worker.logs import get_log
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 
 POISON_KEY = "axn1:poison_messages"
 MOST_POISON_MESSAGES = 1000
@@ -90,7 +91,7 @@ class _QoS(kombu_redis.QoS):
         except ResponseError as refused:
             # The message is popped already, and a full Redis takes neither the record of who has it nor the message
             # back. Worked on without that record it is at risk only if this process dies; dropped it would be lost.
-            _log.warning("broker keeps no record of a message under way (%s)", type(refused).__name__)
+            _log.warning("broker keeps no record of a message under way", error=type(refused).__name__)
             virtual.QoS.append(self, message, delivery_tag)
 
 
@@ -146,7 +147,7 @@ class _SturdyChannel:
     def set_aside(self: Any, queue: str, content: str, why: BaseException | str) -> None:
         """Keep what cannot be read, for an operator; say so in the log without any of its content."""
         reason = why if isinstance(why, str) else type(why).__name__
-        _log.error("a message of %s cannot be read (%s): set aside in %s", queue, reason, POISON_KEY)
+        _log.error("message cannot be read: set aside", queue=queue, code=reason, key=POISON_KEY)
         entry = {"unix_s": int(time.time()), "queue": queue, "why": reason, "content": content[:MOST_POISON_CHARACTERS]}
         try:
             with self.conn_or_acquire() as client, client.pipeline() as pipeline:
@@ -155,7 +156,7 @@ class _SturdyChannel:
                 pipeline.expire(POISON_KEY, _POISON_KEPT_S)
                 pipeline.execute()
         except RedisError as refused:
-            _log.warning("that message was dropped: %s took none (%s)", POISON_KEY, type(refused).__name__)
+            _log.warning("message dropped: it could not be set aside", key=POISON_KEY, error=type(refused).__name__)
 
 
 class Channel(_SturdyChannel, kombu_redis.Channel):
@@ -227,10 +228,10 @@ class Consumer(CeleryConsumer):
         queue = str(message.delivery_info.get("routing_key", "")) if isinstance(message.delivery_info, dict) else ""
         set_aside = getattr(message.channel, "set_aside", None)
         if set_aside is None:  # another broker than Redis
-            _log.error("a message of %s cannot be handled (%s): dropped", mask_value(queue), why)
+            _log.error("message cannot be handled: dropped", queue=mask_value(queue), code=why)
         else:
             set_aside(mask_value(queue), json.dumps(message._raw), why)  # noqa: SLF001 - as it came
-        message.reject_log_error(_log, self.connection_errors)
+        message.reject_log_error(logging.getLogger(__name__), self.connection_errors)
 
 
 def _fault_of(message: Any) -> str:

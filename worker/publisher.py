@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any, Protocol, TypeVar
@@ -14,9 +13,10 @@ from kombu.exceptions import ChannelError
 
 from worker.clock import Clock
 from worker.domain.job import Lane
+from worker.logs import get_log
 from worker.messages import TASK_CALLBACKS, TASK_JOBS, encode_ids, in_messages
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 
 T = TypeVar("T")
 
@@ -59,8 +59,8 @@ class Publisher:
                 self._app.send_task(task, args=arguments, queue=lane.queue, ignore_result=True)
         except Exception as failure:  # noqa: BLE001 - kombu, cut off in mid-reply, raises whatever it stumbles over
             _log.warning(
-                "broker did not take %d ids for %s (%s); the timetable will publish them again",
-                len(ids), lane.queue, type(failure).__name__,
+                "broker did not take ids; the timetable will publish them again",
+                lane=lane.value, ids=len(ids), error=type(failure).__name__,
             )  # fmt: skip
             return False
         return True
@@ -73,7 +73,7 @@ class Publisher:
                 for lane in Lane:
                     found[lane] = _waiting(connection, lane)
             except Exception as failure:  # noqa: BLE001 - as above
-                _log.warning("broker does not tell its backlogs (%s)", type(failure).__name__)
+                _log.warning("broker does not tell its backlogs", error=type(failure).__name__)
         return found
 
 
@@ -127,7 +127,7 @@ class Announcer:
             async with asyncio.timeout(self._longest_ms / 1000):
                 return await call
         except TimeoutError:
-            _log.warning("broker gave no answer within %d ms; the timetable will publish again", self._longest_ms)
+            _log.warning("broker gave no answer; the timetable will publish again", after_ms=self._longest_ms)
             return otherwise
 
     def _hangs(self) -> bool:
