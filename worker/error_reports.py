@@ -55,7 +55,7 @@ _SENTRYS_OWN = frozenset(
 _OF_A_FRAME = frozenset({"filename", "abs_path", "module", "function", "package"})
 
 
-def set_up_sentry(settings: Settings, release: str, *, transport: type[Transport] | None = None) -> None:
+def set_up_sentry(settings: Settings, release: str, *, transport: Transport | None = None) -> None:
     """Report to AXN_SENTRY_DSN; without one nothing is reported."""
     dsn = settings.sentry_dsn.get_secret_value()
     if not dsn:
@@ -66,7 +66,6 @@ def set_up_sentry(settings: Settings, release: str, *, transport: type[Transport
         environment=settings.environment,
         release=release,
         transport=transport,
-        send_default_pii=False,
         include_local_variables=False,
         include_source_context=False,
         max_breadcrumbs=_MOST_CRUMBS,
