@@ -203,7 +203,7 @@ async def celery_task_breaks(bench: Bench) -> None:
     def a_task(*_: Any, **__: Any) -> None:
         raise RuntimeError(NASTY)
 
-    a_task.apply(args=[NUMBER, NASTY], kwargs={"secret": KEY_SECRET, "body": BODY}, task_id=f"task-{NUMBER}")
+    a_task.apply(args=(NUMBER, NASTY), kwargs={"secret": KEY_SECRET, "body": BODY}, task_id=f"task-{NUMBER}")
 
 
 async def asyncio_task_breaks(bench: Bench) -> None:
