@@ -126,4 +126,5 @@ def is_secret_name(name: str) -> bool:
 def _without_opaque(run: "re.Match[str]") -> str:
     text = run[0]
     is_ours = is_job_id(text.partition("-")[0]) or _UUID.fullmatch(text)
-    return text if is_ours or not any(letter.isdigit() for letter in text) else HIDDEN
+    is_path = text.islower() and "/" in text and all(len(part) < _LEAST_OPAQUE for part in text.split("/"))
+    return text if is_ours or is_path or not any(letter.isdigit() for letter in text) else HIDDEN

@@ -13,7 +13,7 @@ _LEAKS = {
     "a callback's body": re.compile(
         r"""["'](?:phone_no_[ax]|data|subs_id)\\?["']\s*:|\bbind\.(?:succeeded|failed|in_doubt)"""
     ),
-    "a signed string": re.compile(r"Signature=|SignatureNonce|webhook-signature|ACS3-HMAC|\bv1,[A-Za-z0-9+/]{8}"),
+    "a signed string": re.compile(r"Signature=|SignatureNonce=|webhook-signature|ACS3-HMAC|\bv1,[A-Za-z0-9+/]{8}"),
     "an address past its host": re.compile(r"https?://[^/\s\"']+/(?!_sandbox)[^\s\"',]*\?"),
 }
 _WORKERS_LINE = '"event": "job settled"'
