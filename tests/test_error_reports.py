@@ -22,12 +22,15 @@ from tests.delivery.support import deliver_when_due, delivering, owing
 from tests.ledger.support import put
 from tests.provider.loopback import always, answer, serving
 from worker import __version__, broker
+from worker.app import build_app
+from worker.bootstrap import build_worker
 from worker.domain.job import Lane
 from worker.domain.job_ids import is_job_id
 from worker.domain.outcome import Outcome, Verdict
 from worker.error_reports import CHECK_IN_KEY, CheckIns, report_asyncio_errors, set_up_sentry
 from worker.errors import SettingsError
 from worker.ledger.keys import job_keys
+from worker.local.redis_server import EmbeddedRedis
 from worker.settings import Settings
 
 NUMBER = "13900001234"
@@ -326,3 +329,16 @@ def test_without_a_dsn_nothing_is_set_up(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.delenv("AXN_SENTRY_DSN", raising=False)
     set_up_sentry(Settings(), __version__)
     assert not sentry_sdk.get_client().is_active()
+
+
+async def test_a_worker_that_reports_checks_in_from_its_ticker(
+    sent: KeptTransport, redis_server: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AXN_REDIS_URL", redis_server.url(0))
+    for dsn, is_told in (("", False), ("https://a@sentry.invalid/1", True)):
+        monkeypatch.setenv("AXN_SENTRY_DSN", dsn)
+        settings = Settings()
+        services = build_worker(settings, build_app(settings))
+        chores = {chore.name for chore in services.ticker._chores}
+        await services.aclose(0)
+        assert ("check-in at Sentry" in chores) is is_told
