@@ -23,19 +23,24 @@ _SECRET_WORDS = (
     "credential", "nonce", "body", "cookie",
 )  # fmt: skip
 _LEAST_SECRET = 4
-_LONGEST = 10_000
+_LONGEST = 4_000
+"""Characters of a text that are read at all. No pattern takes long for as many, whatever they are."""
 _LEAST_OPAQUE = 32
 _NAMES = "|".join(_SECRET_WORDS)
 
 _JSON = re.compile(r"""[\[{]\s*b?["'].*[\]}]""", re.DOTALL)
 _CUT_JSON = re.compile(r"""\{\s*["'].*""", re.DOTALL)
-_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^\s/@\"'<>]*@)?([^\s/?#\"'<>,;)]*)[^\s\"'<>,;)]*")
-_HEADER = re.compile(r"(?i)\b(authorization|[\w-]*signature|cookie)(\s*:\s*)[^\r\n]+")
-_NAMED = re.compile(rf"""(?i)([\w.-]*(?:{_NAMES})[\w.-]*["']?\s*(?:=|["']\s*:|:\s*["'])\s*["']?)[^\s"',;&)]+""")
+_ADDRESS = re.compile(
+    r"(?<![A-Za-z0-9+.-])([A-Za-z][A-Za-z0-9+.-]*+://)(?:[^\s/@\"'<>]*@)?([^\s/?#\"'<>,;)]*)[^\s\"'<>,;)]*"
+)
+_HEADER = re.compile(r"(?i)(?<![\w-])(authorization|[\w-]*?signature|cookie)(\s*:\s*)[^\r\n]+")
+_NAMED = re.compile(
+    rf"""(?i)(?<![\w.-])([\w.-]*?(?:{_NAMES})[\w.-]*["']?\s*(?:=|["']\s*:|:\s*["'])\s*["']?)[^\s"',;&)]+"""
+)
 _SCHEME = re.compile(r"(?i)\b(ACS3-HMAC-SHA256|bearer|basic)\s[^\r\n]*")
-_SIGNED = re.compile(r"\b(?:GET|POST)&%2F\S*|[^\s&=]+=[^\s&]*(?:&[^\s&=]+=?[^\s&]*)+")
+_SIGNED = re.compile(r"\b(?:GET|POST)&%2F\S*|(?<![^\s&])[^\s&=]++=[^\s&]*+(?:&[^\s&]++)+")
 _WEBHOOK_KEY = re.compile(r"\bwh(?:sec|sk|pk)_[A-Za-z0-9+/=]*|\bv1a?,[A-Za-z0-9+/=]+")
-_BASE64 = re.compile(r"[A-Za-z0-9+/]{18,}={1,2}")
+_BASE64 = re.compile(r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{18,}+={1,2}")
 _OPAQUE = re.compile(rf"[A-Za-z0-9+/=_-]{{{_LEAST_OPAQUE},}}")
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
@@ -66,9 +71,9 @@ class Scrubber:
 
     def text(self, text: str) -> str:
         """The text without secrets, bodies, signed strings and whole numbers."""
-        text = text[:_LONGEST]
         if self._known:
             text = self._known.sub(HIDDEN, text)
+        text = text[:_LONGEST]
         text = _JSON.sub("{…}", text)
         text = _CUT_JSON.sub("{…", text)
         text = _ADDRESS.sub(r"\1\2", text)
