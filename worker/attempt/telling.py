@@ -13,7 +13,7 @@ _BUGS = ("poison",)
 def job_fields(claim: Claim) -> dict[str, Any]:
     """Which job, and which attempt at it."""
     fields = {"job_id": claim.job_id, "lane": claim.lane.value, "kind": claim.kind.value, "attempt": claim.attempt}
-    return fields | {"batch_id": claim.batch} if claim.batch else fields
+    return fields | {"batch_id": claim.batch.partition("/")[0]} if claim.batch else fields
 
 
 def settled_fields(claim: Claim, settlement: Settlement) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from worker.callbacks.events import batch_finished_body
 from worker.callbacks.receivers import receiver_of
 from worker.clock import Clock
 from worker.domain.batch_hours import next_opening
-from worker.domain.job import Lane
+from worker.domain.job import JobState, Lane
 from worker.errors import BatchNotFoundError, LedgerUnavailableError
 from worker.ledger.batch_feed import Cursor, FeedLedger, HeldBatch, RefusedRow
 from worker.ledger.batch_records import BatchCounts
@@ -165,6 +165,14 @@ class Session:
         ids, others = await self._ledger.open_rows(jobs)
         refused += [_conflict(placed[job.batch], job) for job in others]
         await self._ledger.refuse(refused)
+        for job_id in ids:
+            _log.debug(
+                "job accepted",
+                job_id=job_id,
+                lane=Lane.BATCH.value,
+                batch_id=held.batch_id,
+                state=JobState.ACCEPTED.value,
+            )
         reached("batch.filed", held.batch_id)
         if ids:
             await self._announcer.publish(Lane.BATCH, ids, held.now_ms)

@@ -11,7 +11,7 @@ from worker.domain.any_request import AnyRequest
 from worker.domain.callback_secret import check_secret_name
 from worker.domain.callback_url import check_callback_url
 from worker.domain.durability import Durability
-from worker.domain.job import JobKind, Lane
+from worker.domain.job import JobKind, JobState, Lane
 from worker.domain.job_ids import job_id_for_key
 from worker.errors import DurabilityUnconfirmedError, FieldFault, IdempotencyConflictError, InvalidRequestError
 from worker.intake.acceptance import Acceptance
@@ -223,7 +223,9 @@ class Intake:
 
 
 def _log_accepted(job: NewJob) -> None:
-    _log.debug("job accepted", job_id=job.job_id, lane=job.lane.value, kind=job.kind.value, state="accepted")
+    _log.debug(
+        "job accepted", job_id=job.job_id, lane=job.lane.value, kind=job.kind.value, state=JobState.ACCEPTED.value
+    )
 
 
 def _submitted(job: NewJob, answer: int | IdempotencyConflictError) -> Submitted:
