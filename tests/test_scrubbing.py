@@ -54,7 +54,7 @@ def test_what_must_not_leave_is_hidden(text: str, leak: str) -> None:
         "job 01k9x3v7p2m4q8r6t0w5y1z3ab-2 is waiting",
         "worker.attempt.attempt.Attempts.work_on_everything_there_is",
         "code=poison",
-        "/work/lib/python3.12/site-packages/some_library/of_some/file.py:12: warning",
+        "/usr/lib/python3.12/site-packages/some_library/of_some/file.py:12: warning",
     ],
 )
 def test_what_helps_remains(text: str) -> None:
