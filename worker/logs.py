@@ -1,18 +1,16 @@
 """Log lines with fields: `_log.info("job settled", job_id=…, state=…)`. What happened is a fixed text, the rest fields.
 
 They are ordinary records of `logging`, so that whoever set that up (an order system, a test, Sentry) gets them, as the
-text and `name=value`; `worker.reporting` writes them as JSON. structlog is not configured: that is the application's.
+text and `name=value`; `worker.reporting` writes them, through structlog, as JSON or for people.
 Numbers are masked here, before any handler sees them. Below its level a line costs a look at the level.
 """
 
 import json
 import logging
 import re
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import Any, cast
-
-import structlog
+from typing import Any
 
 from worker.domain.job_ids import is_job_id
 from worker.domain.masking import mask_text
@@ -25,7 +23,7 @@ _LEAST_NUMBER = 10**6
 _REQUEST_ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 ID_FIELDS = frozenset({"job_id", "webhook_id", "batch_id", "binding_id", "unbind_job_id"})
 _SCRUBBER = Scrubber()
-_EXC_INFO, _LEVEL = "exc_info", "level"
+_EXC_INFO = "exc_info"
 
 
 _working_on: ContextVar[dict[str, str]] = ContextVar("axn_working_on")
@@ -54,52 +52,46 @@ def _shown(value: Any) -> str:
     return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
 
 
-class Emitter:
-    """Hands events to a standard logger, without looking for the caller's line: the event's name is found at once."""
-
-    def __init__(self, name: str) -> None:
-        self.logger = logging.getLogger(name)
-        self.is_enabled_for = self.logger.isEnabledFor
-
-    def emit(self, event: Event) -> None:
-        """Through the logger's filters and handlers, and those of its parents."""
-        level, exc_info = event.pop(_LEVEL), event.get(_EXC_INFO)
-        record = logging.LogRecord(self.logger.name, level, "", 0, event, (), exc_info)
-        if exc_info:
-            record.exc_text = _SCRUBBER.exception(exc_info[1])  # what a handler of `logging` shows of it
-        self.logger.handle(record)
-
-
-class Log(structlog.BoundLoggerBase):
+class Log:
     """Says what happened, at a level: `docs/logs.md` says which."""
 
-    _logger: Emitter
+    def __init__(self, name: str) -> None:
+        self._logger = logging.getLogger(name)
+        self._is_enabled_for = self._logger.isEnabledFor
 
     def debug(self, event: str, **fields: Any) -> None:
         """What is of use while somebody looks for a fault."""
-        if self._logger.is_enabled_for(logging.DEBUG):
-            self._proxy_to_logger("emit", event, level=logging.DEBUG, **fields)
+        if self._is_enabled_for(logging.DEBUG):
+            self._tell(logging.DEBUG, event, fields)
 
     def info(self, event: str, **fields: Any) -> None:
         """What goes as it should, a job's expected failures and retries too."""
-        if self._logger.is_enabled_for(logging.INFO):
-            self._proxy_to_logger("emit", event, level=logging.INFO, **fields)
+        if self._is_enabled_for(logging.INFO):
+            self._tell(logging.INFO, event, fields)
 
     def warning(self, event: str, **fields: Any) -> None:
         """What mends itself, or waits for somebody who has the time."""
-        if self._logger.is_enabled_for(logging.WARNING):
-            self._proxy_to_logger("emit", event, level=logging.WARNING, **fields)
+        if self._is_enabled_for(logging.WARNING):
+            self._tell(logging.WARNING, event, fields)
 
     def error(self, event: str, **fields: Any) -> None:
         """A bug, or what stands still until a person acts: goes to Sentry. `exc_info` takes the exception."""
-        if self._logger.is_enabled_for(logging.ERROR):
-            self._proxy_to_logger("emit", event, level=logging.ERROR, **fields)
+        if self._is_enabled_for(logging.ERROR):
+            self._tell(logging.ERROR, event, fields)
+
+    def _tell(self, level: int, event: str, fields: Mapping[str, Any]) -> None:
+        """Through filters and handlers as any record, but without the search for the caller's place in the source."""
+        told = _as_event(event, fields)
+        exc_info = told.get(_EXC_INFO)
+        record = logging.LogRecord(self._logger.name, level, "", 0, told, (), exc_info)
+        if exc_info:
+            record.exc_text = _SCRUBBER.exception(exc_info[1])  # what a handler of `logging` shows of it
+        self._logger.handle(record)
 
 
 def get_log(name: str) -> Log:
     """The log of a module, over the standard logger of its name."""
-    wrapped = structlog.wrap_logger(Emitter(name), processors=(_as_event,), wrapper_class=Log, context_class=dict)
-    return cast("Log", wrapped.bind())
+    return Log(name)
 
 
 def masked_field(name: str, value: Any) -> Any:
@@ -127,10 +119,9 @@ def _masked_text(name: str, text: str) -> str:
     return mask_text(text)
 
 
-def _as_event(_: Any, __: str, told: MutableMapping[str, Any]) -> tuple[tuple[Event], dict[str, Any]]:
-    """What the emitter is called with."""
-    event = Event(event=told.pop("event"))
-    for name, value in told.items():
+def _as_event(told: str, fields: Mapping[str, Any]) -> Event:
+    event = Event(event=told)
+    for name, value in fields.items():
         kind = type(value)  # first what nearly all fields are: this is on each job's way
         is_short = kind is str and (len(value) < _SHORTEST_NUMBER or not _SEVEN_DIGITS.search(value))
         if is_short or (kind is int and 0 <= value < _LEAST_NUMBER):
@@ -139,4 +130,4 @@ def _as_event(_: Any, __: str, told: MutableMapping[str, Any]) -> tuple[tuple[Ev
             event[name] = (kind, value, value.__traceback__)
         else:
             event[name] = masked_field(name, value)
-    return (event,), {}
+    return event

@@ -35,7 +35,7 @@ class LineFormatter(structlog.stdlib.ProcessorFormatter):
 
     def __init__(self, log_format: LogFormat, scrubber: Scrubber, *, has_colors: bool = False) -> None:
         self._scrubber = scrubber
-        self._render: Processor = structlog.processors.JSONRenderer(serializer=_json) if log_format == "json" else _text
+        self._render: Processor = _json if log_format == "json" else _text
         if has_colors and log_format == "console":
             self._render = structlog.dev.ConsoleRenderer()
         super().__init__(processors=(self._foreign, self._render))
@@ -73,7 +73,7 @@ def _moment(created: float) -> str:
     return f"{_second(unix_s)}.{int((created - unix_s) * 1000):03d}Z"
 
 
-def _json(line: Any, **_: Any) -> str:
+def _json(_: Any, __: str, line: MutableMapping[str, Any]) -> str:
     return _ENCODER.encode(line)
 
 
