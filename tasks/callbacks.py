@@ -1,12 +1,11 @@
 """`axn.callbacks`: try callbacks that are due again."""
 
-import logging
-
 from tasks.process import this_process
 from worker.app import app
+from worker.logs import get_log
 from worker.messages import TASK_CALLBACKS, decode_ids
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 
 
 @app.task(name=TASK_CALLBACKS, Strategy="tasks.strategy:in_groups")
@@ -15,7 +14,7 @@ def callbacks(message: object = None, *_: object, **__: object) -> None:
     try:
         told = decode_ids(message)
     except ValueError as unreadable:
-        _log.error("message dropped: %s; the timetable publishes its callbacks again", unreadable)
+        _log.error("message dropped; the timetable publishes its callbacks again", message=str(unreadable))
         return
     process = this_process()
     process.runtime.run(process.deliver(told))

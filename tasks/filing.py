@@ -1,6 +1,5 @@
 """What the tasks of foreign clients do with the request that each brings."""
 
-import logging
 from collections.abc import Mapping, Sequence
 
 from celery.exceptions import Reject
@@ -9,9 +8,10 @@ from celery.worker import state
 from tasks.process import WorkerProcess, this_process
 from worker.domain.job import JobKind, Lane
 from worker.errors import LedgerUnavailableError
+from worker.logs import get_log
 from worker.messages import IdsMessage
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 _FILE_AGAIN_MS = 1_000
 
 
@@ -43,6 +43,6 @@ async def _file(process: WorkerProcess, given: object, task_id: str, kind: JobKi
             if state.should_stop is not None:  # another worker may have it
                 raise Reject(unavailable, requeue=True) from None
             if not is_waiting:
-                _log.warning("message %s waits: %s", task_id, unavailable)
+                _log.warning("message waits", task_id=task_id, kind=kind.value, message=str(unavailable))
             is_waiting = True
             await producer.clock.sleep_ms(_FILE_AGAIN_MS)

@@ -1,12 +1,11 @@
 """`axn.jobs`: work on jobs that stand in the ledger, and feed batches."""
 
-import logging
-
 from tasks.process import this_process
 from worker.app import app
+from worker.logs import get_log
 from worker.messages import TASK_JOBS, decode_ids
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 
 
 @app.task(name=TASK_JOBS, Strategy="tasks.strategy:in_groups")
@@ -15,7 +14,7 @@ def jobs(message: object = None, *_: object, **__: object) -> None:
     try:
         told = decode_ids(message)
     except ValueError as unreadable:
-        _log.error("message dropped: %s; the timetable publishes its jobs again", unreadable)
+        _log.error("message dropped; the timetable publishes its jobs again", message=str(unreadable))
         return
     process = this_process()
     process.runtime.run(process.work_on(told))

@@ -1,12 +1,10 @@
 """This worker process's services: made when Celery starts the process, ended when it stops."""
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
 from celery.signals import (
-    after_setup_logger,
-    after_setup_task_logger,
+    setup_logging,
     worker_init,
     worker_process_init,
     worker_process_shutdown,
@@ -19,12 +17,14 @@ from worker import __version__
 from worker.app import app
 from worker.bootstrap import WorkerServices, build_worker, check_worker_settings
 from worker.domain.durations import duration_ms
+from worker.error_reports import report_asyncio_errors, set_up_sentry
 from worker.errors import SettingsError
 from worker.ledger.server_check import log_redis_warnings
 from worker.messages import BATCH_MARK, RENEWAL_MARK, IdsMessage
 from worker.observation.consumer_beat import consumer_beat
-from worker.reporting import mask_handlers, set_up_sentry
+from worker.reporting import set_up_logging
 from worker.runtime import OnePerProcess, Runtime
+from worker.scrubbing import secrets_of
 from worker.settings import Settings, load_settings
 
 
@@ -33,13 +33,14 @@ class WorkerProcess:
 
     def __init__(self) -> None:
         settings = load_settings()
-        set_up_sentry(settings.sentry_dsn.get_secret_value(), settings.environment, __version__)
+        set_up_sentry(settings, __version__)
         self.grace_s = duration_ms(settings.grace) / 1000
         self.runtime = Runtime("axn-worker")
         self.services = self.runtime.run(self._build(settings))
 
     @staticmethod
     async def _build(settings: Settings) -> WorkerServices:
+        report_asyncio_errors()
         services = build_worker(settings, app)
         await log_redis_warnings(services.producer.redis)
         services.start()
@@ -114,13 +115,14 @@ def _stop(**_: Any) -> None:
         process.end()
 
 
-def _mask(logger: logging.Logger, **_: Any) -> None:
-    mask_handlers(logger)
+def _set_up_logging(loglevel: int, logfile: str | None, **_: Any) -> None:
+    """Instead of Celery's own setting up, whichever command started the worker."""
+    settings = load_settings()
+    set_up_logging(loglevel, settings.log_format, secrets=secrets_of(settings), log_file=logfile or "")
 
 
 app.steps["consumer"].add(consumer_beat(_tell_of_consumer))
-after_setup_logger.connect(_mask, weak=False)
-after_setup_task_logger.connect(_mask, weak=False)
+setup_logging.connect(_set_up_logging, weak=False)
 worker_init.connect(_check, weak=False)
 worker_ready.connect(_start_and_tell, weak=False)
 worker_process_init.connect(_start, weak=False)

@@ -35,6 +35,7 @@ from worker.delivery.assembly import DeliveryRules, build_delivery, order_look_m
 from worker.delivery.delivery import Delivery
 from worker.domain.callback_secret import SecretOwner
 from worker.domain.durations import duration_ms
+from worker.error_reports import CHECK_IN_LOOK_MS, CheckIns
 from worker.errors import SettingsError
 from worker.http import HttpClient
 from worker.intake.acceptance import Acceptance, AcceptanceRules
@@ -320,6 +321,9 @@ def _ticker(settings: Settings, producer: ProducerServices, progress: Progress) 
     timetable = Timetable(
         producer.redis, next_look_ms=duration_ms(settings.first_look), most_per_partition=_DUE_PER_PARTITION
     )
+    chores = [Chore("sweep of bindings", producer.bindings.sweep_some, _SWEEP_EVERY_MS)]
+    if settings.sentry_dsn.get_secret_value():
+        chores.append(Chore("check-in at Sentry", CheckIns(producer.redis).tell, CHECK_IN_LOOK_MS))
     return Ticker(
         timetable,
         producer.announcer,
@@ -327,5 +331,5 @@ def _ticker(settings: Settings, producer: ProducerServices, progress: Progress) 
         tick_ms=duration_ms(settings.tick),
         heartbeat_file=settings.heartbeat_file,
         clock=producer.clock,
-        chores=[Chore("sweep of bindings", producer.bindings.sweep_some, _SWEEP_EVERY_MS)],
+        chores=chores,
     )

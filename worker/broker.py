@@ -25,8 +25,9 @@ from kombu.transport import redis as kombu_redis
 from worker.broker_channel import UNREADABLE, SentinelTransport, Transport
 from worker.domain.masking import mask_value
 from worker.held_messages import HeldMessages
+from worker.logs import get_log
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 
 LONGEST_TASK_ID = 255
 """As in AMQP. Every log line of a task repeats its id."""
@@ -123,10 +124,10 @@ class Consumer(CeleryConsumer):
         queue = str(message.delivery_info.get("routing_key", "")) if isinstance(message.delivery_info, dict) else ""
         set_aside = getattr(message.channel, "set_aside", None)
         if set_aside is None:  # another broker than Redis
-            _log.error("a message of %s cannot be handled (%s): dropped", mask_value(queue), why)
+            _log.error("message cannot be handled: dropped", queue=mask_value(queue), code=why)
         else:
             set_aside(mask_value(queue), json.dumps(message._raw), why)  # noqa: SLF001 - as it came
-        message.reject_log_error(_log, self.connection_errors)
+        message.reject_log_error(logging.getLogger(__name__), self.connection_errors)
 
 
 def _fault_of(message: Any) -> str:

@@ -7,7 +7,6 @@ What is set aside stands in the list POISON_KEY of the broker's database, newest
 """
 
 import json
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from queue import Empty
@@ -18,7 +17,9 @@ from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
 from redis.exceptions import DataError, RedisError, ResponseError
 
-_log = logging.getLogger(__name__)
+from worker.logs import get_log
+
+_log = get_log(__name__)
 
 POISON_KEY = "axn1:poison_messages"
 MOST_POISON_MESSAGES = 1000
@@ -57,7 +58,9 @@ class _QoS(kombu_redis.QoS):
                 pipeline.hset(self.unacked_key, mapping=items)
                 pipeline.execute()
         except (RedisError, OSError) as refused:
-            _log.warning("broker keeps no record of %d messages under way (%s)", len(items), type(refused).__name__)
+            _log.warning(
+                "broker keeps no record of messages under way", messages=len(items), error=type(refused).__name__
+            )
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """Count it as under way; its record stands."""
@@ -83,7 +86,7 @@ class _QoS(kombu_redis.QoS):
             try:
                 self._remove_from_indices(tag).execute()
             except (RedisError, OSError) as refused:
-                _log.warning("broker keeps the record of an unreadable message (%s)", type(refused).__name__)
+                _log.warning("broker keeps the record of an unreadable message", error=type(refused).__name__)
 
     @property
     def under_way(self: Any) -> int:
@@ -189,7 +192,7 @@ class _SturdyChannel:
     def set_aside(self: Any, queue: str, content: str, why: BaseException | str) -> None:
         """Keep what cannot be read, for an operator; say so in the log without any of its content."""
         reason = why if isinstance(why, str) else type(why).__name__
-        _log.error("a message of %s cannot be read (%s): set aside in %s", queue, reason, POISON_KEY)
+        _log.error("message cannot be read: set aside", queue=queue, code=reason, key=POISON_KEY)
         entry = {"unix_s": int(time.time()), "queue": queue, "why": reason, "content": content[:MOST_POISON_CHARACTERS]}
         try:
             with self.conn_or_acquire() as client, client.pipeline() as pipeline:
@@ -198,7 +201,7 @@ class _SturdyChannel:
                 pipeline.expire(POISON_KEY, _POISON_KEPT_S)
                 pipeline.execute()
         except RedisError as refused:
-            _log.warning("that message was dropped: %s took none (%s)", POISON_KEY, type(refused).__name__)
+            _log.warning("message dropped: it could not be set aside", key=POISON_KEY, error=type(refused).__name__)
 
 
 def _record_of(item: bytes, message: Any) -> tuple[str, bytes] | None:

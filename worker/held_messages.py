@@ -15,7 +15,9 @@ from collections import defaultdict
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-_log = logging.getLogger(__name__)
+from worker.logs import get_log
+
+_log = get_log(__name__)
 
 GATHER_S = 0.01
 """So long an acknowledgement waits for others while messages are under way."""
@@ -86,7 +88,7 @@ class HeldMessages:
         try:
             await work()
         except Exception as failure:  # noqa: BLE001 - the timetable brings back whatever is not finished
-            _log.error("work on a message broke off (%s); the timetable brings it back", type(failure).__name__)
+            _log.error("work on a message broke off; the timetable brings it back", error=type(failure).__name__)
         finally:
             self._end(message)
 
@@ -128,7 +130,7 @@ class HeldMessages:
         try:
             acknowledge_all(messages)
         except Exception as failure:  # noqa: BLE001 - kombu, cut off in mid-reply, raises whatever it stumbles over
-            _log.warning("broker took no acknowledgement of %d messages (%s)", len(messages), type(failure).__name__)
+            _log.warning("broker took no acknowledgement", messages=len(messages), error=type(failure).__name__)
             return False
         return True
 
@@ -136,7 +138,7 @@ class HeldMessages:
         """With another broker than Redis."""
         for message in messages:
             if not message.acknowledged:
-                message.ack_log_error(_log, self._consumer.connection_errors)
+                message.ack_log_error(logging.getLogger(__name__), self._consumer.connection_errors)
 
     def _again_later(self, messages: list[Any]) -> None:
         """Else they would take up the prefetch for as long as the connection lasts."""

@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import nullcontext, suppress
@@ -17,9 +16,10 @@ from kombu.utils.uuid import uuid
 
 from worker.clock import Clock
 from worker.domain.job import Lane
+from worker.logs import get_log
 from worker.messages import TASK_CALLBACKS, TASK_JOBS, encode_ids, in_messages
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 
 T = TypeVar("T")
 
@@ -84,10 +84,10 @@ class Publisher:
                 self._disconnect()
                 if not tries_left:
                     _log.warning(
-                        "broker did not take %d ids for %s (%s); the timetable will publish them again",
-                        sum(len(publication.ids) for publication in group),
-                        ", ".join(sorted({publication.lane.queue for publication in group})),
-                        type(failure).__name__,
+                        "broker did not take ids; the timetable will publish them again",
+                        lane=", ".join(sorted({publication.lane.value for publication in group})),
+                        ids=sum(len(publication.ids) for publication in group),
+                        error=type(failure).__name__,
                     )
             else:
                 return True
@@ -130,7 +130,7 @@ class Publisher:
                 for lane in Lane:
                     found[lane] = _backlog(connection, lane)
             except Exception as failure:  # noqa: BLE001 - as above
-                _log.warning("broker does not tell its backlogs (%s)", type(failure).__name__)
+                _log.warning("broker does not tell its backlogs", error=type(failure).__name__)
         return found
 
 
@@ -235,7 +235,7 @@ class Announcer:
             async with asyncio.timeout(self._longest_ms / 1000):
                 return await answer
         except TimeoutError:
-            _log.warning("broker gave no answer within %d ms; the timetable will publish again", self._longest_ms)
+            _log.warning("broker gave no answer; the timetable will publish again", after_ms=self._longest_ms)
             return otherwise
 
     def _hangs(self) -> bool:

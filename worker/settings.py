@@ -191,6 +191,7 @@ class Settings(BaseSettings):
 
     sentry_dsn: SecretStr = Field(SecretStr(""), description="error reports go there; empty: nowhere")
     environment: str = Field("production", description="named in error reports")
+    log_format: Literal["console", "json"] = Field("console", description="of log lines: for people, or json")
 
     doubt_probe: DoubtProbe = Field(
         DoubtProbe.NONCE,

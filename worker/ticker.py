@@ -1,6 +1,5 @@
 """Publishes again what the timetable says is due: backoffs, lost messages, dead workers' jobs, callbacks."""
 
-import logging
 import random
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -12,11 +11,12 @@ from redis.exceptions import RedisError
 from worker.clock import Clock
 from worker.domain.job import Lane
 from worker.ledger.timetable import EVERYTHING, NOTHING, Timetable
+from worker.logs import get_log
 from worker.progress import Progress
 from worker.publisher import Announcer
 from worker.steps import reached
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 _SAME_TIME_MS = 2_000
 """Messages published this close to each other may be taken up in another order: several workers share a queue."""
 
@@ -71,9 +71,9 @@ class Ticker:
                 for chore in self._chores:
                     await self._do(chore)
             except (RedisError, OSError) as failure:
-                _log.warning("tick: Redis is away (%s)", type(failure).__name__)
+                _log.warning("tick: Redis is away", error=type(failure).__name__)
             except Exception as failure:  # noqa: BLE001 - nobody else looks at the timetable if this one ends
-                _log.error("tick broke off (%s)", type(failure).__name__)
+                _log.error("tick broke off", error=type(failure).__name__, exc_info=failure)
 
     async def _do(self, chore: Chore) -> None:
         now_ms = self._clock.monotonic_ms()
@@ -84,7 +84,7 @@ class Ticker:
             if await chore.work():
                 chore.due_ms = now_ms
         except Exception as failure:  # noqa: BLE001 - it must hold up neither the timetable nor the other chores
-            _log.warning("chore %s broke off (%s); it is done again later", chore.name, type(failure).__name__)
+            _log.warning("chore broke off; it is done again later", chore=chore.name, error=type(failure).__name__)
 
     def _beat(self) -> None:
         """Tell a health check that the loop runs and Redis answers."""

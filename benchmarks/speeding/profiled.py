@@ -39,7 +39,7 @@ _NAMED = {
     "the callback's text": ("worker/attempt/announcing.py", "owed_callback"),
     "trying callbacks, HTTP included": ("worker/delivery/delivery.py", "_try"),
     "claims read": ("worker/ledger/records.py", "claim_from_record"),
-    "log lines": ("logging/__init__.py", "_log"),
+    "log lines": ("worker/logs.py", "_tell"),
 }
 
 

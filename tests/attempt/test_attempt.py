@@ -1,5 +1,6 @@
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Mapping
 
 import pytest
@@ -8,9 +9,11 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from tests.ledger.support import PHONE, callback_record_of, lapse, look_at, new_job, now_ms, put, record_of
 from worker.domain.job import JobState, Lane, OnDoubt
+from worker.domain.job_ids import job_id_for_key
 from worker.domain.outcome import Outcome, Verdict
 from worker.ledger.keys import job_keys, webhook_id_of
 from worker.ledger.records import Claim, Settlement
+from worker.logs import Event
 from worker.pace.rules import RetryBudget
 
 from .bench import AMBIGUOUS, DONE, NONCE_USED, THROTTLED, URL, WRONG, Bench, FakeCourier, FakeProvider, LeapingClock
@@ -223,7 +226,7 @@ async def test_a_job_whose_attempt_broke_off_comes_back_through_the_timetable(
     assert sorted(str(state) for state in states) == ["bound", "submitting"]
     (left,) = [job for job, state in zip([broken, sound], states, strict=True) if state is JobState.SUBMITTING]
     assert await look_at(bench.redis, left.job_id) is not None
-    assert f"job {left.job_id}: attempt broke off (RuntimeError)" in caplog.text
+    assert re.search(f"attempt broke off.* job_id={left.job_id} .*error=RuntimeError", caplog.text)
     assert bench.in_flight.in_flight == 0
     assert await bench.attempt(left) == "bound"
     assert (await bench.read(left)).attempts == 1
@@ -321,3 +324,25 @@ async def test_a_probe_decides_whether_a_stopped_account_goes_on(
     await bench.attempt(jobs[1])
     assert (await bench.attempt(jobs[2]) == "bound") is goes_on
     assert len(bench.provider.nonces) == (3 if goes_on else 2)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "level", "state"),
+    [
+        (DONE, logging.INFO, "bound"),
+        (WRONG, logging.INFO, "failed"),
+        (THROTTLED, logging.INFO, "waiting"),
+        (NONCE_USED, logging.WARNING, "in_doubt"),
+    ],
+)
+async def test_a_settled_job_is_one_line_at_the_level_of_its_end(
+    bench: Bench, caplog: pytest.LogCaptureFixture, outcome: Outcome, level: int, state: str
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    bench.provider = FakeProvider(outcome)
+    batch_id = job_id_for_key("a batch")
+    job = await bench.opened(batch=f"{batch_id}/0/12/0")
+    await bench.attempts().attempt(Lane.CHECKOUT, job.job_id)
+    told = [(record.levelno, record.msg) for record in caplog.records if isinstance(record.msg, Event)]
+    ((line_level, line),) = [(levelno, line) for levelno, line in told if line["event"] == "job settled"]
+    assert (line_level, line["state"], line["job_id"], line["batch_id"]) == (level, state, job.job_id, batch_id)

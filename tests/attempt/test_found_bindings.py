@@ -137,7 +137,7 @@ async def test_an_orphan_of_a_job_whose_record_is_gone_is_at_least_logged_withou
     job, zombie = await zombie_of(bench)
     await bench.redis.flushdb()
     await desk.tell(zombie, FOUND)
-    assert f"job {job.job_id}: an orphan of it was found" in caplog.text
+    assert f"record of its job is gone job_id={job.job_id}" in caplog.text
     assert "900" in caplog.text
     assert "17000009999" not in caplog.text
 

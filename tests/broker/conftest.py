@@ -45,7 +45,16 @@ class WorkerUnderTest:
         return self._log.read_text(encoding="utf-8", errors="replace")
 
     def start(self, *command: str) -> None:
-        command = command or (sys.executable, "-m", "worker.cli", "worker", "--lanes", "checkout")
+        command = command or (
+            sys.executable,
+            "-m",
+            "worker.cli",
+            "worker",
+            "--lanes",
+            "checkout",
+            "--log-level",
+            "debug",
+        )
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(command, env=self.env, stdout=log, stderr=log)
         wait_until(lambda: "axn worker ready" in self.log or not self.is_running, READY_WITHIN_S)

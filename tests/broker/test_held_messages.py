@@ -128,7 +128,7 @@ def test_work_that_breaks_off_is_acknowledged_and_said(bench: Bench, caplog: pyt
 
     bench.take("bad", work=breaks_off)
     wait_until(lambda: bench.acknowledged() == ["bad"])
-    assert "broke off (ValueError)" in caplog.text
+    assert "broke off; the timetable brings it back error=ValueError" in caplog.text
     assert "13900001234" not in caplog.text
 
 

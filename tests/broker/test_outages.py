@@ -95,7 +95,7 @@ def test_a_full_redis_costs_no_request_and_no_worker(worker: WorkerUnderTest) ->
         try:
             with pytest.raises(LedgerUnavailableError, match="is full and stored nothing; raise its maxmemory"):
                 worker.submit()
-            wait_until(lambda: worker.log.count("waits: the ledger's Redis is full") == len(task_ids))
+            wait_until(lambda: worker.log.count("message waits") == len(task_ids))
         finally:
             client.config_set("maxmemory", "0")
     worker.does_a_job()

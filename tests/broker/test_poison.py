@@ -139,8 +139,8 @@ def test_an_error_names_the_queue_and_the_fault_but_nothing_of_the_content(worke
     worker.send(raw(NO_TASKS["an unknown task"]))
     worker.send(f"not json 139 0000 1234 {A}")
     worker.does_a_job()
-    assert "a message of axn.checkout cannot be read (unknown task no.such.task): set aside in" in worker.log
-    assert "a message of axn.checkout cannot be read (JSONDecodeError): set aside in axn1:poison_messages" in worker.log
+    assert 'message cannot be read: set aside queue=axn.checkout code="unknown task no.such.task"' in worker.log
+    assert "set aside queue=axn.checkout code=JSONDecodeError key=axn1:poison_messages" in worker.log
     assert "139 0000" not in worker.log
     assert "not json" not in worker.log
 

@@ -161,7 +161,7 @@ async def test_a_key_that_cannot_be_used_here_leaves_the_signing_to_the_others(
     monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric", None)
     with caplog.at_level(logging.ERROR):
         assert await secrets_of(keyring_on(store, clock, default=())) == [old.key.secret]
-    assert f"key {new.fingerprint} of host:shop.example: whsk_ keys (ed25519) need the package" in caplog.text
+    assert f"callback key unusable owner=host:shop.example fingerprint={new.fingerprint}" in caplog.text
     assert new.key.secret not in caplog.text
 
 

@@ -19,6 +19,7 @@ from tests.chaos.histories import (
     read_producer,
     read_steps,
 )
+from tests.chaos.leaks import leaks_in_logs
 from tests.chaos.orders import Order, OrderBook, Plan
 from tests.chaos.processes import HarnessError, Kept
 from tests.chaos.system import ChaosSystem, SystemOptions
@@ -161,6 +162,7 @@ class Bench:
         steps = await asyncio.to_thread(read_steps, system.steps_folder)
         ended = [life for kept in system.processes for life in kept.lives if life.ended_ns]
         self._note_unwanted_ends()
+        self.violations += await asyncio.to_thread(leaks_in_logs, system.folder / "logs")
         bindings = await system.bindings()
         evidence = Evidence(
             submissions=self.submissions,

@@ -75,12 +75,14 @@ class SystemOptions:
         sandbox: further options of `axn sandbox`.
         tuning: further variables of workers and producers.
         redis: further options of the Redis server.
+        log_level: of the workers; their logs are looked through for leaks.
     """
 
     numbers: int = 2000
     sandbox: Sequence[str] = ()
     tuning: Mapping[str, str] = field(default_factory=dict)
     redis: Sequence[str] = ()
+    log_level: str = "info"
 
 
 class ChaosSystem:
@@ -163,6 +165,7 @@ class ChaosSystem:
             "AXN_ACCESS_KEY_SECRET": KEY_SECRET,
             "AXN_POOL_KEY": POOL_KEY,
             "AXN_ENVIRONMENT": "chaos",
+            "AXN_LOG_FORMAT": "json",
             "AXN_STEPS_HISTORY": str(self.steps_folder),
             **self.options.tuning,
         }
@@ -175,7 +178,8 @@ class ChaosSystem:
 
     async def start_worker(self, name: str, lanes: str, *, command: Sequence[str] = (), **env: str) -> Kept:
         """A worker that starts again whenever it ends; `env` holds in all of its lives."""
-        axn = [sys.executable, "-m", "worker.cli", "worker", "--lanes", lanes, "--log-level", "warning"]
+        axn = [sys.executable, "-m", "worker.cli", "worker", "--lanes", lanes]
+        axn += ["--log-level", self.options.log_level]
         worker = Kept(
             f"worker-{name}", list(command) or axn, self.folder / "logs", self.env | env, ready_line=READY_LINE
         )

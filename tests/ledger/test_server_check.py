@@ -112,6 +112,6 @@ async def test_a_server_that_cannot_be_asked_is_told_of_and_stops_nothing(
     with caplog.at_level(logging.INFO):
         await log_redis_warnings(away)
     assert [record.getMessage() for record in caplog.records] == [
-        "the ledger's Redis: its settings could not be read (ConnectionError)"
+        "the ledger's Redis: its settings could not be read error=ConnectionError"
     ]
     await away.aclose()

@@ -31,6 +31,8 @@ def get(port: int, path: str) -> tuple[int, str]:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as refused:
         return refused.code, refused.read().decode()
+    except urllib.error.URLError:  # it does not listen yet
+        return 0, ""
 
 
 @pytest.fixture

@@ -199,9 +199,9 @@ def test_a_slot_that_is_not_held_cannot_be_given_back(caplog: pytest.LogCaptureF
         slots.give_back(Lane.CHECKOUT)
         slots.give_back(Lane.BATCH, 3)
     assert slots.in_flight == 0
-    assert [record.message for record in caplog.records] == [
-        "concurrency: checkout gives 1 slots back and holds 0",
-        "concurrency: batch gives 3 slots back and holds 2",
+    assert [record.getMessage() for record in caplog.records] == [
+        "concurrency: more slots given back than held lane=checkout given_back=1 held=0",
+        "concurrency: more slots given back than held lane=batch given_back=3 held=2",
     ]
 
 

@@ -59,7 +59,7 @@ async def test_a_refused_clock_is_corrected_and_the_attempt_sent_again(
     assert_signature_v3(server.requests[1])
     (warning,) = caplog.records
     assert warning.getMessage() == (
-        f"the provider refused this clock: it is {-ahead_ms // 1000} s off, corrected from now on"
+        f"the provider refused this clock: corrected from now on offset_s={-ahead_ms // 1000}"
     )
 
 

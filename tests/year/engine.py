@@ -136,6 +136,7 @@ class Engine:
         # What goes out and what comes in meet at these two calls.
         vars(provider_http)["post"] = self._provider.post
         vars(callback_http)["post"] = self.receiver.post
+        vars(services.observation)["run"] = asyncio.Event().wait  # looked at twice a second, a year would take weeks
         services.start()
         worker = Worker(services, clock)
         self.queue.workers.append(worker)

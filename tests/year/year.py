@@ -33,7 +33,7 @@ _LEAP_IN_TROUBLE_S = 600.0
 _SETTLED_AFTER_S = 900.0
 _TOLD_WITHIN_S = 300.0
 _AT_ONCE = 100
-_BACKGROUND = ("Ticker.run", "Leases.run", "RenewalAlarm.run", "Gates._keep")
+_BACKGROUND = ("Event.wait", "Ticker.run", "Leases.run", "RenewalAlarm.run", "Gates._keep")
 """What always runs, and asks nobody to wait for it."""
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import dataclasses
-import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from worker.attempt.rebind import Replacements, rebind
 from worker.attempt.rebind_decisions import has_bound
 from worker.attempt.refusals import bind_refusal, change_refusal, unsent_wait
 from worker.attempt.stopping import Phase, Stop
+from worker.attempt.telling import log_broken_off, log_claimed, log_settled, settled_fields
 from worker.callbacks.receivers import receiver_of
 from worker.clock import Clock
 from worker.domain.job import DoubtProbe, JobKind, JobState, Lane
@@ -30,12 +30,13 @@ from worker.domain.outcome import Outcome
 from worker.ledger.callback_records import OwedCallback
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import AttemptKnowledge, BrokenRecordError, Claim, Settlement
+from worker.logs import get_log, working_on
 from worker.progress import Progress
 from worker.provider.api import ProviderApi
 from worker.provider.nonce import attempt_nonce
 from worker.steps import reached
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 ACTIONS = {
     JobKind.BIND: "BindAxn",
     JobKind.UPDATE: "UpdateSubscription",
@@ -122,12 +123,13 @@ class Attempts:
         )
         for job_id, end in zip(job_ids, ends, strict=True):
             if isinstance(end, Exception):
-                _log.error("job %s: attempt broke off (%s); the timetable brings it back", job_id, type(end).__name__)
+                log_broken_off(lane, job_id, end)
         reached("attempt.done")
         return [job_id for job_id, end in zip(job_ids, ends, strict=True) if end in (NOT_CLAIMED, HANDED_BACK)]
 
     async def attempt(self, lane: Lane, job_id: str, *, published_at_ms: int = 0) -> str:
         """One attempt, and those that follow it soon. Returns the job's new state, or why nothing was done."""
+        working_on(job_id, lane.value)
         self.stop.enter(Phase.QUEUED)
         try:
             for waits_left in range(_SHORT_WAITS, -1, -1):
@@ -155,16 +157,19 @@ class Attempts:
         try:
             claim = await self.ledger.claim(job_id, lane, token=secrets.token_hex(8), lease_ms=self.rules.lease_ms)
         except BrokenRecordError as broken:
-            _log.error("job %s: its record is broken: %s", job_id, broken)
+            _log.error("job's record is broken", job_id=job_id, lane=lane.value, message=str(broken))
             return "broken"
         if isinstance(claim, str):
             if claim == "condemned":
-                _log.error("job %s: failed as poison, its record is missing or tells no state", job_id)
+                _log.error(
+                    "job failed as poison: its record is missing or tells no state", job_id=job_id, code="poison"
+                )
             return claim
         reached(
             "attempt.claimed", job_id, token=claim.token, fence=claim.fence, attempt=claim.attempt,
             is_probe=claim.is_probe,
         )  # fmt: skip
+        log_claimed(claim)
         lease = self.leases.hold(claim, asked_ms)
         try:
             settlement = await self._settlement(lease)
@@ -203,7 +208,7 @@ class Attempts:
                 raise
             return self._cut_short(lease, "worker.stopped", 0)
         except (RedisError, OSError) as failure:
-            _log.warning("job %s: Redis is away (%s), it waits", claim.job_id, type(failure).__name__)
+            _log.warning("Redis is away, a job waits", job_id=claim.job_id, error=type(failure).__name__)
             return self._cut_short(lease, "redis.away", _REDIS_AWAY_MS)
 
     async def _work(self, lease: Lease) -> Settlement:
@@ -287,11 +292,11 @@ class Attempts:
             if owed is not None and owed.token:
                 self._announce(claim.job_id, owed, is_settled=is_settled)
         if not is_settled:
-            _log.warning("job %s: lease lost before the attempt could be settled as %s", claim.job_id, settlement.state)
+            _log.warning("job's lease lost before it could be settled", **settled_fields(claim, settlement))
             if has_bound(claim, settlement):
                 await self.found_bindings.tell(claim, settlement)
             return "lease_lost"
-        _log.info("job %s: %s %s", claim.job_id, settlement.state.value, settlement.fields.get("code", ""))
+        log_settled(claim, settlement)
         if settlement.state.is_end:
             await give_binding_back(self.bindings, claim)
         is_handed_back = settlement.fields.get("code") == "worker.stopped" and not settlement.delay_ms
@@ -309,7 +314,7 @@ class Attempts:
                     stops_ms = stops_ms or now_ms + self.rules.attempt_timeout_ms
                 if stops_ms is not None and now_ms > stops_ms:
                     raise
-                _log.warning("job %s: Redis is away (%s), settling again", claim.job_id, type(failure).__name__)
+                _log.warning("Redis is away, settling a job again", job_id=claim.job_id, error=type(failure).__name__)
                 await self.clock.sleep_ms(_SETTLE_AGAIN_MS)
 
     def _owed_callback(self, claim: Claim, settlement: Settlement, now_ms: int) -> OwedCallback | None:

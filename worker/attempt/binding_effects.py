@@ -4,7 +4,6 @@ The job holds the binding's place in line meanwhile, so changes are written in t
 dies between the two repeats both: the provider sets or ends the same once more, and the record knows the change.
 """
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,8 +11,9 @@ from worker.domain.binding import BindingName, BindingStatus, NameKind
 from worker.domain.job import JobState
 from worker.ledger.bindings import BindingChange, BindingLedger
 from worker.ledger.records import Claim, Settlement
+from worker.logs import get_log
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 _ASPECTS = frozenset(
     {"PhoneNoA", "PhoneNoB", "Expiration", "CallRestrict", "CallDisplayType", "OutId", "IsRecordingEnabled"}
 )
@@ -37,7 +37,7 @@ class BindingEffects:
             change = change_of(claim, end)
             for binding_id in [claim.binding_id] if claim.binding_id else await self._named(claim):
                 if not await self.bindings.change(binding_id, change):
-                    _log.info("job %s: binding %s is not on record any more", claim.job_id, binding_id)
+                    _log.info("binding is not on record any more", job_id=claim.job_id, binding_id=binding_id)
         return end
 
     async def _named(self, claim: Claim) -> list[str]:

@@ -1,14 +1,14 @@
 """A job's place in the line of the binding that it changes."""
 
-import logging
 from typing import Protocol
 
 from redis.exceptions import RedisError
 
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import Claim
+from worker.logs import get_log
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 _MOST_LEFTOVERS = 20
 BINDING_BUSY_MS = 500
 """Until a job asks again whether its turn has come."""
@@ -48,4 +48,4 @@ async def give_binding_back(bindings: BindingOrder, claim: Claim) -> None:
         try:
             await bindings.leave(subs_id, claim.job_id)
         except (RedisError, OSError) as failure:  # the next in line finds that this job has ended
-            _log.warning("job %s: Redis is away (%s), its binding stays held", claim.job_id, type(failure).__name__)
+            _log.warning("Redis is away, a binding stays held", job_id=claim.job_id, error=type(failure).__name__)

@@ -7,11 +7,11 @@ the binding is an orphan: reported in the job and to its receiver, and ended by 
 """
 
 import dataclasses
-import logging
 import secrets
 from dataclasses import dataclass
 
 from worker.attempt.announcing import owed_callback, owes_callback
+from worker.attempt.telling import job_fields
 from worker.callbacks.events import orphan_found_body
 from worker.callbacks.receivers import receiver_of
 from worker.clock import Clock
@@ -22,9 +22,10 @@ from worker.ledger.callback_records import OwedCallback
 from worker.ledger.keys import orphan_webhook_id
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import BrokenRecordError, Claim, NewJob, Settlement
+from worker.logs import get_log
 from worker.provider.nonce import new_seed
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 _ASK_AGAIN_MS = 250
 _LEASES_TO_WAIT = 3
 
@@ -52,7 +53,7 @@ class FoundBindingsDesk:
         while self.clock.monotonic_ms() < gives_up_ms:
             answer = await self._adopt(claim, settlement)
             if answer == "adopted":
-                _log.warning("job %s: bound after all, by an attempt whose lease had run out", claim.job_id)
+                _log.warning("job bound after all, by an attempt whose lease had run out", **job_fields(claim))
                 return
             if answer != "leased":
                 break
@@ -88,7 +89,7 @@ class FoundBindingsDesk:
         try:
             job = await self.ledger.read(claim.job_id)
         except (JobNotFoundError, BrokenRecordError):
-            _log.error("job %s: an orphan of it was found, and its record is gone: SubsId %s", claim.job_id, subs_id)
+            _log.error("orphan found, and the record of its job is gone", **job_fields(claim), subs_id=subs_id)
             return False
         if job.subs_id == subs_id:
             return False
@@ -96,10 +97,9 @@ class FoundBindingsDesk:
         orphan = Orphan(phone_no_x, subs_id, unbind_job_id)
         is_new = await self.ledger.report_orphan(claim, orphan, self._callback(claim, job.state, orphan))
         if is_new:
-            _log.error(
-                "job %s: an orphan was found, SubsId %s; %s", claim.job_id, subs_id,
-                f"job {unbind_job_id} unbinds it" if unbind_job_id else "it stays bound until somebody unbinds it",
-            )  # fmt: skip
+            what_now = "a job unbinds it" if unbind_job_id else "it stays bound until somebody unbinds it"
+            found = {**job_fields(claim), "subs_id": subs_id, "unbind_job_id": unbind_job_id}
+            _log.error(f"orphan found: {what_now}", **found)
         return is_new
 
     async def _unbind(self, claim: Claim, phone_no_x: str, subs_id: str) -> str:

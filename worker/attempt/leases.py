@@ -1,7 +1,6 @@
 """The leases that this process holds: renewed while their attempts run, and looked at before anything is sent."""
 
 import asyncio
-import logging
 from dataclasses import dataclass
 
 from redis.exceptions import RedisError
@@ -9,8 +8,9 @@ from redis.exceptions import RedisError
 from worker.clock import Clock
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import Claim
+from worker.logs import get_log
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 _RENEWALS_PER_LEASE = 3
 
 
@@ -83,7 +83,7 @@ class Leases:
                 try:
                     await self._renew(old)
                 except (RedisError, OSError) as failure:
-                    _log.warning("leases: Redis is away (%s), renewing again", type(failure).__name__)
+                    _log.warning("leases: Redis is away, renewing again", error=type(failure).__name__)
 
     async def _renew(self, leases: list[Lease]) -> None:
         asked_ms = self._clock.monotonic_ms()

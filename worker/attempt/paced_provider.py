@@ -1,6 +1,5 @@
 """The provider behind the pace: nothing is sent without a permit, and what an answer tells of the account is heeded."""
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,10 +9,11 @@ from redis.exceptions import RedisError
 from worker.clock import Clock
 from worker.domain.job import Lane
 from worker.domain.outcome import Outcome, Verdict
+from worker.logs import get_log
 from worker.pace.pace import Pace
 from worker.pace.permit import Permit
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 _PROVES_NOTHING_OF_THE_ACCOUNT = (Verdict.AMBIGUOUS, Verdict.NOT_PROCESSED, Verdict.THROTTLED)
 
 
@@ -73,12 +73,15 @@ class PacedProvider:
         try:
             if outcome.verdict is Verdict.ACCOUNT:
                 if await pace.stop_account(outcome.code, by_probe=permit.is_probe):
-                    _log.error("account stopped, all its jobs wait: %s %s", outcome.code, outcome.message)
+                    _log.error(
+                        "account stopped, all its jobs wait",
+                        action=action, code=outcome.code, message=outcome.message, request_id=outcome.request_id,
+                    )  # fmt: skip
             elif permit.is_probe and outcome.verdict not in _PROVES_NOTHING_OF_THE_ACCOUNT:
                 await pace.reopen_account()
-                _log.warning("account good again, its jobs go on")
+                _log.warning("account good again, its jobs go on", action=action)
         except (RedisError, OSError) as failure:
-            _log.warning("account: Redis is away (%s), the next answer decides", type(failure).__name__)
+            _log.warning("account: Redis is away, the next answer decides", error=type(failure).__name__)
 
 
 @dataclass(frozen=True, slots=True)

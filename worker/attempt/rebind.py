@@ -4,7 +4,6 @@ What a step came to is settled before the next one is begun: a worker that dies 
 to go on, and one that dies in a step leaves an open attempt, whose nonce the next worker sends again.
 """
 
-import logging
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Protocol
@@ -31,6 +30,7 @@ from worker.attempt.rebind_decisions import (
 from worker.attempt.rebind_parameters import is_enough, new_parameters, old_parameters
 from worker.attempt.refusals import bind_refusal, change_refusal, is_expiration_near, too_near, unsent_wait
 from worker.attempt.stopping import Stop
+from worker.attempt.telling import settled_fields
 from worker.clock import Clock
 from worker.domain.outcome import Outcome, Verdict
 from worker.domain.rebinding import RebindStep
@@ -38,10 +38,11 @@ from worker.errors import JobNotFoundError
 from worker.ledger.ledger import Ledger
 from worker.ledger.rebind_record import Rebinding
 from worker.ledger.records import BrokenRecordError, Claim, Settlement
+from worker.logs import get_log
 from worker.provider.actions import QuerySubscriptionDetail
 from worker.provider.api import ProviderApi
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 _ACTIVE = 1
 _SEEN_AGAIN_MS = 1_000
 _TELL_AGAIN_MS = 250
@@ -207,10 +208,12 @@ async def _tell_restored(hands: Hands, claim: Claim, end: Settlement) -> None:
         except (RedisError, OSError) as failure:
             if hands.stop.is_begun:
                 _log.error(
-                    "job %s: nobody told that SubsId %s replaces the old one", claim.job_id, end.fields["subs_id"]
+                    "replacement of a binding told to nobody", job_id=claim.job_id, subs_id=end.fields["subs_id"]
                 )
                 return
-            _log.warning("job %s: Redis is away (%s), telling it again", claim.job_id, type(failure).__name__)
+            _log.warning(
+                "Redis is away, telling a replacement again", job_id=claim.job_id, error=type(failure).__name__
+            )
             await hands.clock.sleep_ms(_TELL_AGAIN_MS)
         else:
             return
@@ -220,4 +223,4 @@ def _log_loss(claim: Claim, end: Settlement) -> None:
     step = claim.rebind.step if claim.rebind else None
     is_lost = end.fields.get("code") in ("rebind.lost", "rebind.moved")
     if is_lost or (end.state.is_end and claim.is_poison and not (step is None or is_untouched(claim))):
-        _log.error("job %s: %s at the step %s: %s", claim.job_id, end.fields["code"], step, end.fields["message"])
+        _log.error("number lost by a rebind", **settled_fields(claim, end), step=step, message=end.fields["message"])

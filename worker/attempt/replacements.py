@@ -1,6 +1,5 @@
 """What a rebind did to the old binding, written into that binding's record before the step itself is settled."""
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -8,8 +7,9 @@ from worker.attempt.rebind_decisions import rebinding
 from worker.domain.binding import BindingName, BindingStatus, NameKind
 from worker.ledger.bindings import BindingChange, BindingLedger
 from worker.ledger.records import Claim
+from worker.logs import get_log
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,4 +51,4 @@ class RecordedReplacements:
 
     async def _write(self, claim: Claim, change: BindingChange) -> None:
         if claim.binding_id and not await self.bindings.change(claim.binding_id, change):
-            _log.info("job %s: binding %s is not on record any more", claim.job_id, claim.binding_id)
+            _log.info("binding is not on record any more", job_id=claim.job_id, binding_id=claim.binding_id)

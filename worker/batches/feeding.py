@@ -6,7 +6,6 @@ the ledger answers with "filed before". The timetable looks when a lease ends, s
 """
 
 import asyncio
-import logging
 import random
 import secrets
 from collections.abc import Callable, Sequence
@@ -22,18 +21,19 @@ from worker.callbacks.events import batch_finished_body
 from worker.callbacks.receivers import receiver_of
 from worker.clock import Clock
 from worker.domain.batch_hours import next_opening
-from worker.domain.job import Lane
+from worker.domain.job import JobState, Lane
 from worker.errors import BatchNotFoundError, LedgerUnavailableError
 from worker.ledger.batch_feed import Cursor, FeedLedger, HeldBatch, RefusedRow
 from worker.ledger.batch_records import BatchCounts
 from worker.ledger.batch_rows import TROUBLES, RowPlace
 from worker.ledger.callback_records import OwedCallback
 from worker.ledger.records import NewJob
+from worker.logs import get_log
 from worker.messages import BATCH_MARK, IDS_PER_MESSAGE
 from worker.publisher import Announcer
 from worker.steps import reached
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 _TURN_MS = 200
 _UNUSED_MS = 2 * _TURN_MS
 _SHORT_TURN_MS = 10
@@ -77,7 +77,7 @@ class Session:
             try:
                 pause_ms = await self.turn()
             except (RedisError, OSError, LedgerUnavailableError) as failure:
-                _log.warning("batch %s: Redis is away (%s)", self._batch_id, type(failure).__name__)
+                _log.warning("batch: Redis is away", batch_id=self._batch_id, error=type(failure).__name__)
                 pause_ms = _REDIS_AWAY_MS
             if pause_ms is None:
                 return
@@ -111,7 +111,7 @@ class Session:
             return None
         if opening_ms := next_opening(held.options, held.now_ms):
             await self._ledger.let_go(self._batch_id, self._token, look_at_ms=opening_ms)
-            _log.info("batch %s: out of its hours", self._batch_id)
+            _log.info("batch out of its hours", batch_id=self._batch_id)
             return None
         room = min(held.options.window - counts.alive, _allowance(held))
         is_held = await self._feed(held, min(room, _MOST_IN_A_TURN))
@@ -121,11 +121,11 @@ class Session:
         advice = TROUBLES.get(counts.trouble, "mend it")
         reason = f"{counts.trouble}: {advice}, then resume the batch"
         if await self._ledger.pause(held, reason, counts.trouble_at):
-            _log.error("batch %s: paused, %s", self._batch_id, reason)
+            _log.warning("batch paused", batch_id=self._batch_id, code=counts.trouble, message=reason)
 
     async def _finish(self, held: HeldBatch, counts: BatchCounts) -> None:
         if await self._ledger.finish(held, owed_callback(held, counts)):
-            _log.info("batch %s: finished, %s", self._batch_id, dict(counts.by_state))
+            _log.info("batch finished", batch_id=self._batch_id, by_state=dict(counts.by_state))
 
     async def _feed(self, held: HeldBatch, most: int) -> bool:
         """Feed some rows, a message's worth at a time. False where another feeder has taken over, or none may feed."""
@@ -165,6 +165,14 @@ class Session:
         ids, others = await self._ledger.open_rows(jobs)
         refused += [_conflict(placed[job.batch], job) for job in others]
         await self._ledger.refuse(refused)
+        for job_id in ids:
+            _log.debug(
+                "job accepted",
+                job_id=job_id,
+                lane=Lane.BATCH.value,
+                batch_id=held.batch_id,
+                state=JobState.ACCEPTED.value,
+            )
         reached("batch.filed", held.batch_id)
         if ids:
             await self._announcer.publish(Lane.BATCH, ids, held.now_ms)
@@ -197,9 +205,9 @@ class Feeder:
         try:
             await Session(batch_id, *self._parts).run(self._stop)
         except BatchNotFoundError:
-            _log.warning("batch %s: removed while it was fed", batch_id)
+            _log.warning("batch removed while it was fed", batch_id=batch_id)
         except Exception as failure:  # noqa: BLE001 - its lease runs out and the timetable brings it back
-            _log.error("batch %s: feeding broke off (%s)", batch_id, type(failure).__name__)
+            _log.error("batch's feeding broke off", batch_id=batch_id, error=type(failure).__name__, exc_info=failure)
 
     def stop(self) -> None:
         """Begin nothing more; what is fed goes on in another process at once."""

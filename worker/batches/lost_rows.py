@@ -4,14 +4,13 @@ A server that lost its last second, a partition that came back from an older cop
 knows whether it was sent. The row's code is `poison`, so that no retry takes it along unless it names that.
 """
 
-import logging
-
 from worker.batches.chunks import Chunk, without_end
 from worker.clock import Clock
 from worker.ledger.batch_feed import FeedLedger, HeldBatch
 from worker.ledger.batch_records import BatchCounts
+from worker.logs import get_log
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 _FIRST_LOOK_MS = 60_000
 _LONGEST_LOOK_MS = 3_600_000
 """A job may well wait for hours, and a look goes over all rows."""
@@ -43,4 +42,4 @@ class LostRows:
             outcomes = await self._ledger.outcomes(held.batch_id, number)
             lost += await self._ledger.close_lost(without_end(Chunk(held.round_, number, rows, outcomes), held))
         if lost:
-            _log.error("batch %s: %d rows failed, Redis has lost their jobs", held.batch_id, lost)
+            _log.error("rows failed: Redis has lost their jobs", batch_id=held.batch_id, rows=lost)

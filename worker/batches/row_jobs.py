@@ -1,7 +1,6 @@
 """A row's turn has come: it is judged again, by this moment's time and ledger, and becomes a job or is refused."""
 
 import dataclasses
-import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,8 +16,9 @@ from worker.intake.changes import FoundBindings
 from worker.ledger.batch_feed import RefusedRow
 from worker.ledger.batch_rows import RowPlace
 from worker.ledger.records import NewJob
+from worker.logs import get_log
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 _BROKEN = "row.broken"
 _INVALID = "request.invalid"
 _CODES = {"expiration": "expiration.too_near", "out_order_id": "order.unclear"}
@@ -113,7 +113,7 @@ class RowJobs:
 
 def _refusal(placed: PlacedRow, failure: Exception) -> RefusedRow:
     if not isinstance(failure, InvalidRequestError):
-        _log.error("batch %s: a row breaks us (%s)", placed.place.batch_id, type(failure).__name__)
+        _log.error("a row breaks us", batch_id=placed.place.batch_id, error=type(failure).__name__, exc_info=failure)
         return placed.refused(_BROKEN, f"an error of ours ({type(failure).__name__})")
     fields = {fault.field for fault in failure.faults}
     code = _CODES.get(fields.pop(), _INVALID) if len(fields) == 1 else _INVALID

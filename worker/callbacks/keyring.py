@@ -1,7 +1,6 @@
 """Which keys sign a callback: the named secret's of its request, else its receiver's own, else AXN_CALLBACK_SECRET."""
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,8 +11,9 @@ from worker.callbacks.signature import SigningKey, parse_secret
 from worker.clock import Clock
 from worker.domain.callback_secret import SecretOwner
 from worker.ledger.callback_secrets import StoredSecret
+from worker.logs import get_log
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 
 
 class NoKeyError(Exception):
@@ -132,7 +132,9 @@ class SharedKeyring:
             stored = await self._store.read(owner)
             known = _Known(stored, _usable(stored), self._clock.monotonic_ms())
         except (RedisError, OSError, ValueError) as failure:
-            _log.warning("keys of %s: not read (%s), the last known ones sign on", owner, type(failure).__name__)
+            _log.warning(
+                "callback keys not read, the last known ones sign on", owner=str(owner), error=type(failure).__name__
+            )
             return
         self._known[owner] = known
         self._asked_ms[owner] = known.read_ms
@@ -151,7 +153,9 @@ def _usable(stored: StoredSecret) -> list[tuple[SigningKey, int]]:
         try:
             usable.append((parse_secret(key.secret), key.retired_at))
         except ValueError as wrong:  # the others sign: a receiver in the midst of a change may hold either
-            _log.error("key %s of %s: %s", key.fingerprint, stored.owner, wrong)
+            _log.error(
+                "callback key unusable", owner=str(stored.owner), fingerprint=key.fingerprint, message=str(wrong)
+            )
     return usable
 
 

@@ -8,6 +8,7 @@ from worker.bootstrap import check_worker_settings
 from worker.cli.output import refuse
 from worker.domain.job import Lane
 from worker.reporting import set_up_logging
+from worker.scrubbing import secrets_of
 from worker.settings import load_settings
 
 
@@ -25,8 +26,9 @@ def worker(
     queues = ",".join(_queues(lanes))
     if log_level.lower() not in ("debug", "info", "warning", "error"):
         refuse("--log-level: must be debug, info, warning or error")
-    check_worker_settings(load_settings())
-    set_up_logging(log_level)
+    settings = load_settings()
+    check_worker_settings(settings)
+    set_up_logging(log_level, settings.log_format, secrets=secrets_of(settings))
     from worker.app import app  # noqa: PLC0415 - reads the settings at import: after they were checked
 
     name = "-".join(lane.strip() for lane in lanes.split(","))

@@ -6,7 +6,6 @@ waits for its turn.
 """
 
 import asyncio
-import logging
 import secrets
 from collections import defaultdict
 from collections.abc import Coroutine, Sequence
@@ -23,10 +22,11 @@ from worker.ledger.callback_records import CallbackClaim, CallbackHead
 from worker.ledger.callbacks import CallbackLedger
 from worker.ledger.keys import ALL_PARTITIONS
 from worker.ledger.receivers import ReceiverState
+from worker.logs import get_log
 from worker.messages import LINE_MARK, ORDER_MARK
 from worker.progress import Progress
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 _FULL_LOOK_MS = 500
 _FROM_EACH_PARTITION = 2
 _BURIED_AT_ONCE = 200
@@ -34,6 +34,10 @@ _BURY_AGAIN_MS = 500
 _MOST_VOID = 100
 _SPREAD_MS = 20
 """Between the looks at one receiver's lines in the sixteen partitions."""
+
+
+def _log_broken_off(what: str, failure: BaseException) -> None:
+    _log.error("callback's try broke off", webhook_id=what, error=type(failure).__name__, exc_info=failure)
 
 
 class Delivery:
@@ -120,7 +124,7 @@ class Delivery:
         found = []
         for webhook_id, head in zip(webhook_ids, await self._ledger.heads(webhook_ids), strict=True):
             if isinstance(head, Exception):
-                _log.error("callback %s: cannot be read (%s)", webhook_id, type(head).__name__)
+                _log.error("callback cannot be read", webhook_id=webhook_id, error=type(head).__name__, exc_info=head)
             else:  # records of earlier releases name no host
                 host = head.host or receiver_of(head.url)
                 found.append(CallbackHead(webhook_id, head.url, host, head.order_key))
@@ -134,7 +138,7 @@ class Delivery:
         placed = await asyncio.gather(*(self._place(head) for head in heads), return_exceptions=True)
         for head, look in zip(heads, placed, strict=True):
             if isinstance(look, BaseException):
-                _log.error("callback %s: try broke off (%s)", head.webhook_id, type(look).__name__)
+                _log_broken_off(head.webhook_id, look)
             elif look != "placed":
                 waiting[head.host, None if look == "turn" else int(look)].append(head.webhook_id)
         for (host, look_ms), webhook_ids in waiting.items():
@@ -309,7 +313,7 @@ class Delivery:
         try:
             await work
         except Exception as failure:  # noqa: BLE001 - the lease runs out and the timetable brings it back
-            _log.error("callback %s: try broke off (%s)", what, type(failure).__name__)
+            _log_broken_off(what, failure)
 
     async def drain(self, within_s: float) -> None:
         """Begin nothing more and wait for what is under way; what takes longer the timetable brings back."""

@@ -5,7 +5,6 @@ while, so that tries in a row cost no round trip; what it can tell of its tries 
 """
 
 import asyncio
-import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,8 +14,9 @@ from redis.exceptions import RedisError
 from worker.callbacks.results import Health
 from worker.clock import Clock
 from worker.ledger.receivers import ReceiverLedger, ReceiverState, Told
+from worker.logs import get_log
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 _TELL_AFTER_MS = 1_000
 _KEEP_IDLE_MS = 1_000
 _SHUT = (ReceiverState.BLOCKED, ReceiverState.DISABLED)
@@ -222,7 +222,7 @@ class Gates:
             gate.streak, gate.is_gone = gate.streak or told.streak, gate.is_gone or told.is_gone
             raise
         if visit.state is not gate.state and ReceiverState.FULL not in (visit.state, gate.state):
-            _log.warning("receiver %s: %s, was %s", host, visit.state.value, gate.state.value)
+            _log.warning("receiver changed", host=host, state=visit.state.value, was=gate.state.value)
         gate.state, gate.places, gate.visited_ms, gate.peak = visit.state, visit.places, asked_ms, gate.in_use
         gate.kept_until_ms = asked_ms + self._ledger.rules.lease_ms
         is_open = visit.state in (ReceiverState.PASSING, ReceiverState.PROBE)
@@ -233,7 +233,7 @@ class Gates:
             async with gate.lock:
                 await self._visit(host, gate, wanted=max(gate.in_use + gate.asking, gate.peak))
         except (RedisError, OSError) as failure:
-            _log.warning("receiver %s: Redis is away (%s), told later", host, type(failure).__name__)
+            _log.warning("receiver: Redis is away, told later", host=host, error=type(failure).__name__)
 
     async def _keep(self, host: str, gate: Gate) -> None:
         """While there are tries keep their places; then give them back and forget the receiver."""

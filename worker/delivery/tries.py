@@ -1,18 +1,23 @@
 """One try of a callback: send it, log it, settle it."""
 
-import logging
 import random
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from worker.callbacks.results import TryResult
 from worker.clock import Clock
 from worker.delivery.schedule import next_delay_ms
 from worker.ledger.callback_records import CallbackClaim, LoggedTry
 from worker.ledger.callbacks import CallbackLedger
+from worker.logs import get_log
 from worker.steps import reached
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
+
+
+def _fields(claim: CallbackClaim, result: TryResult | None = None) -> dict[str, Any]:
+    fields = {"job_id": claim.job_id, "webhook_id": claim.webhook_id, "host": claim.host, "tries": claim.tries}
+    return fields | {"status": result.status, "ms": result.ms} if result else fields
 
 
 class Sender(Protocol):
@@ -53,20 +58,22 @@ class Tries:
         """Write down what the try came to. Returns whether the callback is done with: delivered or given up."""
         reached("callback.answered", claim.job_id)
         if result.is_delivered:
-            return await self._ledger.delivered(claim)
+            is_settled = await self._ledger.delivered(claim)
+            _log.info("callback delivered", **_fields(claim, result))
+            return is_settled
         log = claim.log_with(LoggedTry(self._clock.unix_ms(), result.status, result.ms, result.error, result.answer))
         delay_ms = next_delay_ms(
             self._schedule_ms, claim.tries, retry_after_ms=result.retry_after_ms, share=self._random_share()
         )
         if result.is_gone or delay_ms is None:
-            _log.error("callback %s: given up after %d tries (%s)", claim.webhook_id, claim.tries, result.error)
+            _log.warning("callback given up", **_fields(claim, result), code=result.error)
             return await self._ledger.dead(claim, error=result.error, log=log)
-        _log.warning("callback %s: try %d failed (%s)", claim.webhook_id, claim.tries, result.error)
+        _log.info("callback is tried again", **_fields(claim, result), code=result.error, in_ms=delay_ms)
         await self._ledger.again(claim, delay_ms=delay_ms, error=result.error, log=log)
         return False
 
     async def bury(self, claim: CallbackClaim, error: str = "") -> bool:
         """Give a callback up without a try; of one that is late that is the reason. Returns whether it is done with."""
         error = claim.late_error or error
-        _log.error("callback %s: given up after %d tries (%s)", claim.webhook_id, claim.tries, error)
+        _log.warning("callback given up", **_fields(claim), code=error)
         return await self._ledger.dead(claim, error=error, log=claim.log or "[]")

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from worker.domain.any_request import AnyRequest
 from worker.domain.callback_secret import check_secret_name
 from worker.domain.callback_url import check_callback_url
 from worker.domain.durability import Durability
-from worker.domain.job import JobKind, Lane
+from worker.domain.job import JobKind, JobState, Lane
 from worker.domain.job_ids import job_id_for_key
 from worker.errors import DurabilityUnconfirmedError, FieldFault, IdempotencyConflictError, InvalidRequestError
 from worker.intake.acceptance import Acceptance
@@ -21,10 +20,11 @@ from worker.ledger.bindings import BindingLedger
 from worker.ledger.durable import DurableOpening
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import NewJob
+from worker.logs import get_log
 from worker.publisher import Announcer
 from worker.steps import reached
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,7 @@ class Intake:
         reached("producer.accepting", job.job_id)
         filed_at_ms, shortfall = await self._open(job, durability)
         if filed_at_ms:
+            _log_accepted(job)
             reached("producer.filed", job.job_id)
             await self._announcer.publish(job.lane, [job.job_id], filed_at_ms)
             reached("producer.published", job.job_id)
@@ -119,6 +120,7 @@ class Intake:
         for job, answer in zip(jobs, answers, strict=True):
             if isinstance(answer, int) and answer:
                 new[job.lane].append(job.job_id)
+                _log_accepted(job)
                 filed_at_ms = max(filed_at_ms, answer)
         for lane, ids in new.items():
             await self._announcer.publish(lane, ids, filed_at_ms)
@@ -173,9 +175,10 @@ class Intake:
         """
         job = await self._job_of_message(given, task_id, kind)
         try:
-            await self._ledger.open(job)
+            if await self._ledger.open(job):
+                _log_accepted(job)
         except IdempotencyConflictError as conflict:
-            _log.error("message %s refused: %s", task_id, conflict)
+            _log.warning("message refused", task_id=task_id, kind=kind.value, message=str(conflict))
             return None
         return job.lane, job.job_id
 
@@ -217,6 +220,12 @@ class Intake:
         except ValueError:
             return ""
         return str(name) if is_known else ""
+
+
+def _log_accepted(job: NewJob) -> None:
+    _log.debug(
+        "job accepted", job_id=job.job_id, lane=job.lane.value, kind=job.kind.value, state=JobState.ACCEPTED.value
+    )
 
 
 def _submitted(job: NewJob, answer: int | IdempotencyConflictError) -> Submitted:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 from collections import defaultdict
 from typing import Any
 
@@ -13,9 +12,10 @@ from worker.domain.job import Job
 from worker.errors import WaitTimeoutError
 from worker.ledger.keys import job_keys
 from worker.ledger.ledger import Ledger
+from worker.logs import get_log
 from worker.redis_faults import asking
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 _RECONNECT_DELAY_S = 0.5
 _CANCEL_AGAIN_S = 0.05
 _LOOK_AGAIN_S = 5.0
@@ -94,7 +94,7 @@ class Endings:
             try:
                 message = await self._pubsub.get_message(timeout=None)
             except (RedisError, OSError) as failure:
-                _log.warning("waiting for jobs: Redis is away (%s), subscribing again", type(failure).__name__)
+                _log.warning("waiting for jobs: Redis is away, subscribing again", error=type(failure).__name__)
                 await asyncio.sleep(_RECONNECT_DELAY_S)
                 self._wake(list(self._waiters))
                 continue

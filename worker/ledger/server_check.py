@@ -1,15 +1,16 @@
 """What about the ledger's server could lose jobs, told when a worker starts. The worker starts all the same."""
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from worker.logs import get_log
+
 _OLDEST_MAJOR = 7
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 
 
 def redis_warnings(info: Mapping[str, Any]) -> list[str]:
@@ -49,7 +50,7 @@ async def log_redis_warnings(redis: Redis) -> None:
     try:
         info = await redis.info()
     except (RedisError, OSError) as failure:
-        _log.warning("the ledger's Redis: its settings could not be read (%s)", type(failure).__name__)
+        _log.warning("the ledger's Redis: its settings could not be read", error=type(failure).__name__)
         return
     for warning in redis_warnings(info):
-        _log.warning("the ledger's Redis: %s", warning)
+        _log.warning(f"the ledger's Redis: {warning}")

@@ -1,6 +1,5 @@
 """What must be looked at, and when: one sorted set per partition."""
 
-import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from redis.asyncio import Redis
 
 from worker.domain.job import Lane
 from worker.ledger.keys import ALL_PARTITIONS, PROGRESS_KEY, split_member, timetable_key
+from worker.logs import get_log
 from worker.redis_scripts import load_script
 
 EVERYTHING = math.inf
@@ -16,7 +16,7 @@ EVERYTHING = math.inf
 _A_TIME_BEYOND_ALL = 2**52
 
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,5 +113,5 @@ def _entries(members: list[str]) -> list[tuple[Lane, str]]:
         try:
             entries.append(split_member(member))
         except ValueError:  # a newer release's lane: its own workers look after it
-            _log.error("timetable: an entry of a lane that this release does not know is left alone")
+            _log.warning("timetable: an entry of a lane that this release does not know is left alone")
     return entries

@@ -1,7 +1,6 @@
 """The parts that observe a worker process, put together."""
 
 import asyncio
-import logging
 import os
 import secrets
 import socket
@@ -13,6 +12,7 @@ from redis.exceptions import RedisError
 
 from worker import __version__
 from worker.clock import Clock
+from worker.logs import get_log
 from worker.observation.gauges import Gauges
 from worker.observation.health import Pulse
 from worker.observation.meters import Meters
@@ -21,7 +21,7 @@ from worker.observation.server import ObservationServer
 from worker.observation.snapshot import Backlogs, take_snapshot
 from worker.pace.desk import PaceDesk
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 _LOOK_MS = 10_000
 _LONGEST_GOODBYE_S = 1.0
 
@@ -76,9 +76,9 @@ class Observation:
         try:
             await look()
         except (RedisError, OSError) as failure:
-            _log.warning("observation: Redis takes no write (%s)", type(failure).__name__)
+            _log.warning("observation: Redis takes no write", error=type(failure).__name__)
         except Exception as failure:  # noqa: BLE001 - a process that nobody observes any more must not go unnoticed
-            _log.error("observation broke off (%s)", type(failure).__name__)
+            _log.error("observation broke off", error=type(failure).__name__, exc_info=failure)
 
     async def look(self) -> None:
         """See whether messages wait for this process, and tell Redis that it is there."""

@@ -1,16 +1,16 @@
 """`/metrics`, `/live` and `/ready` of a worker process. No secret, number or id is in any of them; bind it inside."""
 
 import json
-import logging
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
+from worker.logs import get_log
 from worker.observation.health import Health, Pulse
 from worker.observation.meters import Meters
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 _UNWELL = 503
 
 
@@ -39,7 +39,7 @@ class ObservationServer:
         try:
             await web.TCPSite(runner, host, port).start()
         except OSError as taken:
-            _log.error("AXN_LISTEN: %s:%d cannot be listened at (%s): no metrics", host, port, taken.strerror)
+            _log.error("AXN_LISTEN cannot be listened at: no metrics", host=host, port=port, error=taken.strerror)
             await runner.cleanup()
             return
         self._runner, self.port = runner, runner.addresses[0][1]

@@ -5,15 +5,15 @@ of the cap alone. All runs on one event loop; nothing here waits except in `ente
 """
 
 import asyncio
-import logging
 from collections import Counter, deque
 from dataclasses import dataclass
 
 from worker.clock import Clock
 from worker.domain.job import Lane
+from worker.logs import get_log
 from worker.pace.latency_cap import LatencyCap
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ class InFlight:
         """Never raises: an answer of the provider is in somebody's hands."""
         freed = min(count, self._taken[lane])
         if freed != count:
-            _log.error("concurrency: %s gives %d slots back and holds %d", lane.value, count, freed)
+            _log.error("concurrency: more slots given back than held", lane=lane.value, given_back=count, held=freed)
         self._taken[lane] -= freed
         self._in_flight -= freed
 

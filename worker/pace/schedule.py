@@ -5,7 +5,6 @@ of a probe go at once.
 """
 
 import asyncio
-import logging
 import os
 import socket
 from collections.abc import Callable
@@ -16,11 +15,12 @@ from redis.exceptions import RedisError
 
 from worker.clock import Clock
 from worker.domain.job import Lane
+from worker.logs import get_log
 from worker.pace.permit import Permit, Refusal
 from worker.pace.rules import PaceRules
 from worker.redis_scripts import load_script
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 _FLUSH_MS = 50
 _TELL_WHO_WAITS_MS = 500
 _PLACE_OF = {Lane.CHECKOUT: 0, Lane.RENEWAL: 1, Lane.BATCH: 2}
@@ -211,4 +211,4 @@ class Schedule:
             while self._news:
                 await self.ask(Lane.CHECKOUT, 0, longest_wait_ms=0)
         except (RedisError, OSError) as failure:
-            _log.warning("pace: Redis is away (%s), it is not told of some calls", type(failure).__name__)
+            _log.warning("pace: Redis is away, it is not told of some calls", error=type(failure).__name__)

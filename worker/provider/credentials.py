@@ -2,15 +2,15 @@
 
 import asyncio
 import importlib
-import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from worker.clock import Clock
 from worker.errors import SettingsError
+from worker.logs import get_log
 from worker.provider.requests import Credentials
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 
 #: How long an answer of the chain is used where it names no expiry: the chain renews tokens itself, well before they
 #: end, and hands out what it holds at no cost.
@@ -104,7 +104,7 @@ class ChainCredentials:
         if self._kept is None or now_ms >= self._ends_ms:
             self._kept = None
             raise CredentialsUnavailableError(failure) from None
-        _log.warning("the credentials chain failed (%s); the earlier key still holds", failure)
+        _log.warning("the credentials chain failed; the earlier key still holds", error=str(failure))
         self._ask_again_ms = now_ms + _PAUSE_MS
         return self._kept
 

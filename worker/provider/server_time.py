@@ -1,12 +1,12 @@
 """The provider's time, learnt from an answer where this machine's clock is refused."""
 
-import logging
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 from worker.clock import Clock
+from worker.logs import get_log
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 
 #: What a wrong zone or a lost clock battery after a restart may come to; past it the answer's date is the odd one.
 LARGEST_OFFSET_MS = 24 * 3_600_000
@@ -41,10 +41,10 @@ class ServerTime:
             return False
         offset_ms = server_ms - self._clock.unix_ms()
         if abs(offset_ms) > LARGEST_OFFSET_MS:
-            _log.error("the provider's date is %d s from this clock: not believed", offset_ms // 1000)
+            _log.error("the provider's date is too far from this clock: not believed", offset_s=offset_ms // 1000)
             return False
         if abs(offset_ms - self._offset_ms) >= _DATE_STEP_MS:
-            _log.warning("the provider refused this clock: it is %d s off, corrected from now on", -offset_ms // 1000)
+            _log.warning("the provider refused this clock: corrected from now on", offset_s=-offset_ms // 1000)
             self._offset_ms = offset_ms
         return abs(server_ms - signed_ms - sent_ms_ago) >= _DATE_STEP_MS
 
