@@ -5,6 +5,7 @@ import contextlib
 import random
 import signal
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -94,7 +95,12 @@ class CellResult:
 
 
 class Bench:
-    """What a cell plays on. Each run submits `jobs_per_run` orders."""
+    """What a cell plays on. Each run submits `jobs_per_run` orders.
+
+    Attributes:
+        judged_elsewhere: orders whose bindings batches have made or changed: `batch_bench` judges those.
+        row_states: how their rows ended.
+    """
 
     def __init__(self, cell: Cell, system: ChaosSystem, *, seed: int, jobs: int, tell: Callable[[str], None]) -> None:
         self.cell = cell
@@ -108,6 +114,8 @@ class Bench:
         self.pauses: list[Pause] = []
         self.violations: list[Violation] = []
         self.figures: dict[str, int] = {}
+        self.judged_elsewhere: set[str] = set()
+        self.row_states: Counter[str] = Counter()
 
     async def run(
         self,
@@ -149,7 +157,7 @@ class Bench:
         self._note_refusals(history)
         new = self._submissions(orders, history, fault_ended_ms, may_end or {}, vanished())
         self.submissions += new
-        await self._until_ended(new)
+        await self.until_all_ended([one.job_id for one in new if not one.may_vanish])
         return history
 
     async def verdict(self) -> CellResult:
@@ -162,23 +170,17 @@ class Bench:
         evidence = Evidence(
             submissions=self.submissions,
             records=records,
-            bindings=await system.bindings(),
+            bindings=[one for one in await system.bindings() if one.order not in self.judged_elsewhere],
             steps=steps,
             pauses=self.pauses,
             deaths=[Death(life.pid, life.ended_ns) for life in ended],
             bound_ms=round(self.cell.bound_s * 1000),
         )
         found = await asyncio.to_thread(check, evidence)
-        return CellResult(
-            id=self.cell.id,
-            title=self.cell.title,
-            runs=self.runs,
-            jobs=len(self.submissions),
-            verdict=found,
-            violations=found.violations + self.violations,
-            seconds=0.0,
-            figures=self.figures,
-        )
+        found.states.update(self.row_states)
+        jobs = len(self.submissions) + self.row_states.total()
+        violations = found.violations + self.violations
+        return CellResult(self.cell.id, self.cell.title, self.runs, jobs, found, violations, 0.0, figures=self.figures)
 
     def pick(self, low: float, high: float) -> float:
         """A random number of this seed."""
@@ -304,9 +306,9 @@ class Bench:
             if order.order in history.accepted
         ]
 
-    async def _until_ended(self, submissions: Sequence[Submission]) -> None:
+    async def until_all_ended(self, job_ids: Sequence[str]) -> None:
         """Wait until all have ended, at most the bound; what has not ended by then is the checker's to tell."""
-        left = [submission.job_id for submission in submissions if not submission.may_vanish]
+        left = list(job_ids)
         deadline = time.monotonic() + ALL_END_WITHIN_S
         while left and time.monotonic() < deadline:
             records = await self.system.records(left)
