@@ -14,8 +14,8 @@ SHARES = (0.01, 0.5, 0.99)
 _SHARE = 0.2
 _PAUSE_S = 1.0
 _TAKES_S = 12
-_PER_CRASH_S = 8
-_STEPS = ("attempt.claimed", "attempt.sending+20", "attempt.answered", "attempt.settled", "batch.filed", "batch.fed")
+_PER_CRASH_S = 10
+_STEPS = ("batch.filed", "batch.fed", "attempt.claimed", "attempt.sending+20", "attempt.answered", "attempt.settled")
 _ANSWERS: Sequence[Mapping[str, object]] = (
     {"kind": "close_after"},
     {"kind": "close_before"},
