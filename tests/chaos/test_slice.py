@@ -60,6 +60,7 @@ def test_nothing_is_lost_and_nothing_bound_twice_while(cell: Cell) -> None:
     assert result.jobs == _JOBS_PER_RUN * cell.runs
 
 
+@pytest.mark.timeout(240)
 def test_each_row_of_a_batch_has_one_effect_and_is_reported_while_its_processes_die() -> None:
     told: list[str] = []
     result = run(play(_BATCH, seed=SEED, jobs=_ROWS, tell=told.append))
