@@ -22,20 +22,22 @@ _ANSWERS: Sequence[Mapping[str, object]] = (
     {"kind": "http_503", "after_effect": True},
     {"kind": "http_503"},
 )
+_REBINDS: Mapping[str, Sequence[str]] = {"mixed": (NEW_X,), "chosen": (SAME_X,)}
 _CHANGES = ("BindAxn", "UnbindSubscription")
 
 
-async def killed_at(work: BatchBench, shares: Sequence[float] = SHARES, crashes: Sequence[str] = ()) -> None:
+async def killed_at(work: BatchBench, crashes: Sequence[str]) -> None:
     """The command ends at its steps; all workers of the lane are killed when these shares of the rows have ended."""
 
     async def scenario(sheet: Sheet) -> None:
         name = f"killed-{work.bench.runs}"
-        command = await work.start(sheet, name, rate=_rate(sheet), crash=crashes[0] if crashes else "")
-        for number, crash in enumerate(crashes[1:], 1):
+        command = await work.start(sheet, name, rate=_rate(sheet), crash=crashes[0])
+        for number, following in enumerate((*crashes[1:], ""), 1):
+            command.next_env = {"AXN_STEPS_CRASH": following} if following else {}
             await work.bench.until(lambda: command.deaths >= number, "the start's crash")  # noqa: B023 - awaited here
-            command.next_env = {"AXN_STEPS_CRASH": crash}
         await work.started(command)
-        for share in shares:
+        _need(work, command.deaths == len(crashes) + 1, f"the start ended {command.deaths} times, not at each crash")
+        for share in SHARES:
             await work.at(name, share)
             await work.kill_workers()
 
@@ -117,15 +119,13 @@ async def mixed_batches(bench: Bench) -> None:
         await bench.system.start_worker("batch-2", "batch")
         chunks = max(1, bench.jobs_per_run // 500)
         stored = [f"batch.stored:{max(1, round(share * chunks))}" for share in SHARES]
-        await killed_at(work, crashes=("batch.made", *dict.fromkeys(stored), "batch.sealed"))
+        await killed_at(work, ("batch.made", *dict.fromkeys(stored), "batch.sealed"))
         await started_twice(work)
         await redis_restarts(work)
         await cancelled(work)
 
 
-async def rebinds_killed(
-    work: BatchBench, modes: Sequence[str] = (NEW_X, SAME_X), steps: Sequence[str] = _STEPS
-) -> None:
+async def rebinds_killed(work: BatchBench, steps: Sequence[str] = _STEPS) -> None:
     """The worker ends between a rebind's steps, and in them, one life after the other."""
     worker = work.system.workers["batch"]
 
@@ -140,32 +140,32 @@ async def rebinds_killed(
             deaths = worker.deaths
         await work.kill_workers()
 
-    await work.run(f"{' and '.join(modes)}, killed between steps", work.bench.jobs_per_run, scenario, **_only(modes))
+    await work.run("killed between steps", work.bench.jobs_per_run, scenario, **_REBINDS)
 
 
 def _crash(bench: Bench, step: str) -> str:
     return f"{step}:{bench.rng.randint(1, 2 if step.startswith('batch') else 12)}"
 
 
-async def rebinds_unanswered(work: BatchBench, answers: Sequence[Mapping[str, object]] = _ANSWERS) -> None:
+async def rebinds_unanswered(work: BatchBench) -> None:
     """A share of the answers to both of a rebind's changes is lost, before or after their effect."""
 
     async def scenario(sheet: Sheet) -> None:
         name = f"answers-{work.bench.runs}"
-        async with _spoilt(work.bench, answers):
+        async with _spoilt(work.bench):
             await work.started(await work.start(sheet, name, rate=_rate(sheet)))
             await work.at(name, 0.4)
             await work.kill_workers()
             await work.at(name, 0.7)
 
-    await work.run("answers lost", work.bench.jobs_per_run, scenario, **_only((NEW_X, SAME_X)))
+    await work.run("answers lost", work.bench.jobs_per_run, scenario, **_REBINDS)
 
 
 @contextlib.asynccontextmanager
-async def _spoilt(bench: Bench, answers: Sequence[Mapping[str, object]]) -> AsyncIterator[None]:
-    share = _SHARE / len(answers)
+async def _spoilt(bench: Bench) -> AsyncIterator[None]:
+    share = _SHARE / len(_ANSWERS)
     for action in _CHANGES:
-        for answer in answers:
+        for answer in _ANSWERS:
             await bench.system.ask_sandbox("POST", "faults", {"action": action, "probability": share, **answer})
     try:
         yield
@@ -175,10 +175,6 @@ async def _spoilt(bench: Bench, answers: Sequence[Mapping[str, object]]) -> Asyn
         bench.figures["answers_lost"] = sum(one["applied"] for one in met)
         if not bench.figures["answers_lost"]:
             bench.blame("F0", FAULT, f"no answer was lost in run {bench.runs}")
-
-
-def _only(modes: Sequence[str]) -> dict[str, Sequence[str]]:
-    return {"mixed": (NEW_X,), "chosen": (SAME_X,)} if SAME_X in modes else {"mixed": (NEW_X,), "chosen": ("move-a",)}
 
 
 async def rebinds(bench: Bench) -> None:
