@@ -72,7 +72,7 @@ class BatchBench:
         sheet: Sheet,
         name: str,
         *,
-        crash: str = "",
+        crashes: Sequence[str] = (),
         of: Sequence[int] | None = None,
         rate: int = 0,
         window: int = WINDOW,
@@ -82,7 +82,7 @@ class BatchBench:
         Args:
             sheet: whose rows.
             name: of the batch.
-            crash: where its first life ends.
+            crashes: where its first lives end.
             of: indexes of its rows; without it all.
             rate: rows begun per second at most; 0 for no limit.
             window: rows under way at most.
@@ -93,7 +93,8 @@ class BatchBench:
         command = [sys.executable, "-m", "worker.cli", *words, "--finished-url", self._finished_url]
         kept = Kept(f"start-{name}-{len(self._commands)}", command, self.system.folder / "logs", self.system.env,
                     until_done=True)  # fmt: skip
-        kept.next_env = {"AXN_STEPS_CRASH": crash} if crash else {}
+        envs = [{"AXN_STEPS_CRASH": crash} for crash in crashes]
+        kept.next_env, kept.following = (envs[0], envs[1:]) if envs else ({}, [])
         self._commands.append(kept)
         await kept.start()
         return kept

@@ -218,10 +218,10 @@ class Bench:
         kept.next_env = {"AXN_STEPS_CRASH": crash}
         await self.kill(kept)
 
-    async def crashed(self, kept: Kept, deaths: int) -> None:
+    async def crashed(self, kept: Kept, deaths: int, within_s: float = _CRASH_WITHIN_S) -> None:
         """Wait until an armed process has crashed and runs again; note it where it never does."""
         try:
-            await self.until(lambda: kept.deaths > deaths, "", within_s=_CRASH_WITHIN_S)
+            await self.until(lambda: kept.deaths > deaths, "", within_s)
         except HarnessError:
             self.blame("F0", FAULT, f"{kept.name} never reached its crash point in run {self.runs}")
             await self.kill(kept)

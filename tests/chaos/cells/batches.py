@@ -14,7 +14,9 @@ SHARES = (0.01, 0.5, 0.99)
 _SHARE = 0.2
 _PAUSE_S = 1.0
 _TAKES_S = 12
-_PER_CRASH_S = 10
+_PER_CRASH_S = 12
+_CRASH_WITHIN_S = 45.0
+"""A dead feeder's lease lasts 10 s."""
 _STEPS = ("batch.filed", "batch.fed", "attempt.claimed", "attempt.sending+20", "attempt.answered", "attempt.settled")
 _ANSWERS: Sequence[Mapping[str, object]] = (
     {"kind": "close_after"},
@@ -31,10 +33,7 @@ async def killed_at(work: BatchBench, crashes: Sequence[str]) -> None:
 
     async def scenario(sheet: Sheet) -> None:
         name = f"killed-{work.bench.runs}"
-        command = await work.start(sheet, name, rate=_rate(sheet), crash=crashes[0])
-        for number, following in enumerate((*crashes[1:], ""), 1):
-            command.next_env = {"AXN_STEPS_CRASH": following} if following else {}
-            await work.bench.until(lambda: command.deaths >= number, "the start's crash")  # noqa: B023 - awaited here
+        command = await work.start(sheet, name, rate=_rate(sheet), crashes=crashes)
         await work.started(command)
         _need(work, command.deaths == len(crashes) + 1, f"the start ended {command.deaths} times, not at each crash")
         for share in SHARES:
@@ -131,13 +130,13 @@ async def rebinds_killed(work: BatchBench, steps: Sequence[str] = _STEPS) -> Non
 
     async def scenario(sheet: Sheet) -> None:
         name = f"steps-{work.bench.runs}"
-        await work.bench.arm(worker, _crash(work.bench, steps[0]))
+        crashes = [_crash(work.bench, step) for step in steps]
+        await work.bench.arm(worker, crashes[0])
+        worker.following = [{"AXN_STEPS_CRASH": crash} for crash in crashes[1:]]
         deaths = worker.deaths
         await work.started(await work.start(sheet, name, rate=_rate(sheet, _PER_CRASH_S * len(steps))))
-        for step in (*steps[1:], ""):
-            worker.next_env = {"AXN_STEPS_CRASH": _crash(work.bench, step)} if step else {}
-            await work.bench.crashed(worker, deaths)
-            deaths = worker.deaths
+        for number in range(len(steps)):
+            await work.bench.crashed(worker, deaths + number, _CRASH_WITHIN_S)
         await work.kill_workers()
 
     await work.run("killed between steps", work.bench.jobs_per_run, scenario, **_REBINDS)
@@ -191,8 +190,9 @@ async def in_short(bench: Bench) -> None:
 
         async def scenario(sheet: Sheet) -> None:
             name = f"short-{bench.runs}"
-            crashes = ("batch.stored", "")
-            await work.started(*[await work.start(sheet, name, rate=_rate(sheet, 3), crash=crash) for crash in crashes])
+            rate = _rate(sheet, 3)
+            first = await work.start(sheet, name, rate=rate, crashes=["batch.stored"])
+            await work.started(first, await work.start(sheet, name, rate=rate))
             await work.at(name, 0.5)
             await work.kill_workers()
 
