@@ -185,16 +185,17 @@ async def rebinds(bench: Bench) -> None:
 
 
 async def in_short(bench: Bench) -> None:
-    """Started twice at once, one of them killed while it stores rows, the workers when half of them have ended."""
+    """Started twice at once, one of them killed while it stores rows, the worker when half of them have ended."""
     async with batching(bench) as work:
 
         async def scenario(sheet: Sheet) -> None:
             name = f"short-{bench.runs}"
             rate = _rate(sheet, 3)
             first = await work.start(sheet, name, rate=rate, crashes=["batch.stored"])
-            await work.started(first, await work.start(sheet, name, rate=rate))
+            second = await work.start(sheet, name, rate=rate)
             await work.at(name, 0.5)
             await work.kill_workers()
+            await work.started(first, second)
 
         await work.run("started twice, killed", bench.jobs_per_run, scenario)
 
