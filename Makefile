@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ORDERS ?= 1000
 
-.PHONY: demo test chaos year bench bench-pace check lint types arrows readme lock clean
+.PHONY: demo test chaos soak-batches year bench bench-pace check lint types arrows readme lock clean
 
 demo: .venv/installed-embedded ## the whole way of 1,000 orders on this machine
 	$(BIN)/axn demo --orders $(ORDERS)
@@ -15,6 +15,9 @@ chaos: .venv/installed-dev ## the fault matrix: CHAOS="--cells A2 --seed 7" play
 
 year: .venv/installed-dev ## a year of 10,000 bindings in minutes: YEAR="--bindings 1000 --seed 7" plays a smaller one
 	$(BIN)/python -m tests.year $(YEAR)
+
+soak-batches: .venv/installed-dev ## one batch of 200,000 rows beside checkout: SOAK="--rows 20000" is a small one
+	$(BIN)/python -m tests.chaos.soak_batches $(SOAK)
 
 bench: .venv/installed-dev ## a job's cost beside other builds: BENCH="--quick" plays a part of it
 	$(BIN)/python -m benchmarks.speed $(BENCH)

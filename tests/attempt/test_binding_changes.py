@@ -78,6 +78,18 @@ async def test_a_dead_workers_unbind_is_repeated(bench: Bench) -> None:
     assert [await bench.attempt(job) for _ in range(2)] == ["waiting", "unbound"]
 
 
+@pytest.mark.parametrize(
+    ("outcomes", "may_be_done"), [((AMBIGUOUS, GONE), True), ((NONCE_USED, GONE), True), ((THROTTLED, GONE), False)]
+)
+async def test_an_unbind_of_an_unconfirmed_binding_that_may_have_ended_it_says_so(
+    bench: Bench, outcomes: tuple[Outcome, ...], may_be_done: bool
+) -> None:
+    bench.provider = FakeProvider(*outcomes)
+    job = await unbind(bench)
+    assert [await bench.attempt(job) for _ in range(2)] == ["waiting", "failed"]
+    assert ("may have ended it" in (await bench.read(job)).message) is may_be_done
+
+
 async def test_throttling_costs_no_retry(bench: Bench) -> None:
     bench.provider = FakeProvider(*[THROTTLED] * 5, DONE)
     job = await update(bench)

@@ -467,6 +467,33 @@ async def test_a_row_of_a_removed_batch_that_asks_for_something_else_now_is_refu
     assert (await bench.read(batch_id)).begun == 1
 
 
+class NextCentury(SystemClock):
+    """Every Expiration has passed."""
+
+    def unix_ms(self) -> int:
+        return 4_200_000_000_000
+
+
+async def test_a_row_of_a_removed_batch_that_could_not_be_begun_now_keeps_its_end(bench: FeedBench) -> None:
+    rows = bind_rows(2)
+    batch_id = await bench.started(rows[:1])
+    await bench.turn(batch_id)
+    await bench.end_all()
+    assert await bench.turn(batch_id) is None
+    await bench.batches.remove(batch_id)
+    bench.rows = bench.rows_by(NextCentury())
+    await bench.started(rows)
+    bench.feed.dies = True
+    with pytest.raises(Crash):
+        await bench.turn(batch_id)
+    bench.feed.dies = False
+    await bench.turn(batch_id)
+    assert await bench.turn(batch_id) is None
+    assert [outcome.state for outcome in await bench.report(batch_id)] == ["bound", "refused"]
+    batch = await bench.read(batch_id)
+    assert (batch.state, batch.alive, batch.by_state) == (BatchState.FINISHED, 0, {"bound": 1, "refused": 1})
+
+
 async def test_a_job_of_no_batch_passes_no_key_of_one(bench: FeedBench, monkeypatch: pytest.MonkeyPatch) -> None:
     job = await opened(bench.ledger)
     claim = await claimed(bench.ledger, job.job_id)

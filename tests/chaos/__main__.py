@@ -19,7 +19,7 @@ from tests.chaos.cells.registry import CELLS
 from tests.chaos.report import as_json, print_table
 from tests.chaos.system import clean_environment
 
-DEFAULT_JOBS = 26_000
+DEFAULT_JOBS = 28_500
 _CONTROL_JOBS = 240
 _INTERRUPTED, _BROKEN, _BAD_INPUT = 130, 1, 2
 _AT_A_TIME = 2

@@ -5,6 +5,7 @@ import contextlib
 import random
 import signal
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -95,7 +96,12 @@ class CellResult:
 
 
 class Bench:
-    """What a cell plays on. Each run submits `jobs_per_run` orders."""
+    """What a cell plays on. Each run submits `jobs_per_run` orders.
+
+    Attributes:
+        judged_elsewhere: orders whose bindings batches have made or changed: `batch_bench` judges those.
+        row_states: how their rows ended.
+    """
 
     def __init__(self, cell: Cell, system: ChaosSystem, *, seed: int, jobs: int, tell: Callable[[str], None]) -> None:
         self.cell = cell
@@ -111,6 +117,8 @@ class Bench:
         self.figures: dict[str, int] = {}
         self.unbound: set[str] = set()
         """SubsIds of bindings that the cell itself has ended: that they are not there is no loss."""
+        self.judged_elsewhere: set[str] = set()
+        self.row_states: Counter[str] = Counter()
 
     async def run(
         self,
@@ -152,7 +160,7 @@ class Bench:
         self._note_refusals(history)
         new = self._submissions(orders, history, fault_ended_ms, may_end or {}, vanished())
         self.submissions += new
-        await self._until_ended(new)
+        await self.until_all_ended([one.job_id for one in new if not one.may_vanish])
         return history
 
     async def verdict(self) -> CellResult:
@@ -167,23 +175,21 @@ class Bench:
         evidence = Evidence(
             submissions=self.submissions,
             records=records,
-            bindings=[replace(one, is_live=one.is_live or one.subs_id in self.unbound) for one in bindings],
+            bindings=[
+                replace(one, is_live=one.is_live or one.subs_id in self.unbound)
+                for one in bindings
+                if one.order not in self.judged_elsewhere
+            ],
             steps=steps,
             pauses=self.pauses,
             deaths=[Death(life.pid, life.ended_ns) for life in ended],
             bound_ms=round(self.cell.bound_s * 1000),
         )
         found = await asyncio.to_thread(check, evidence)
-        return CellResult(
-            id=self.cell.id,
-            title=self.cell.title,
-            runs=self.runs,
-            jobs=len(self.submissions),
-            verdict=found,
-            violations=found.violations + self.violations,
-            seconds=0.0,
-            figures=self.figures,
-        )
+        found.states.update(self.row_states)
+        jobs = len(self.submissions) + self.row_states.total()
+        violations = found.violations + self.violations
+        return CellResult(self.cell.id, self.cell.title, self.runs, jobs, found, violations, 0.0, figures=self.figures)
 
     def pick(self, low: float, high: float) -> float:
         """A random number of this seed."""
@@ -221,10 +227,10 @@ class Bench:
         kept.next_env = {"AXN_STEPS_CRASH": crash}
         await self.kill(kept)
 
-    async def crashed(self, kept: Kept, deaths: int) -> None:
+    async def crashed(self, kept: Kept, deaths: int, within_s: float = _CRASH_WITHIN_S) -> None:
         """Wait until an armed process has crashed and runs again; note it where it never does."""
         try:
-            await self.until(lambda: kept.deaths > deaths, "", within_s=_CRASH_WITHIN_S)
+            await self.until(lambda: kept.deaths > deaths, "", within_s)
         except HarnessError:
             self.blame("F0", FAULT, f"{kept.name} never reached its crash point in run {self.runs}")
             await self.kill(kept)
@@ -309,9 +315,9 @@ class Bench:
             if order.order in history.accepted
         ]
 
-    async def _until_ended(self, submissions: Sequence[Submission]) -> None:
+    async def until_all_ended(self, job_ids: Sequence[str]) -> None:
         """Wait until all have ended, at most the bound; what has not ended by then is the checker's to tell."""
-        left = [submission.job_id for submission in submissions if not submission.may_vanish]
+        left = list(job_ids)
         deadline = time.monotonic() + ALL_END_WITHIN_S
         while left and time.monotonic() < deadline:
             records = await self.system.records(left)

@@ -72,12 +72,14 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class SandboxBinding:
-    """What the provider made."""
+    """What the provider made. `phone_no_a` and `expires` (as the provider writes it) are as they are now."""
 
     order: str
     phone_no_x: str
     subs_id: str
     is_live: bool
+    phone_no_a: str = ""
+    expires: str = ""
 
 
 @dataclass(frozen=True, slots=True)

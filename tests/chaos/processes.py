@@ -38,6 +38,7 @@ class Kept:
     Attributes:
         env: of every life.
         next_env: on top of that, of the next life alone: such as a crash point.
+        following: the same of the lives after it, one each; who sets them later may come too late.
         every_env: on top of that, of all lives from the next on.
         until_done: an exit with 0 ends it for good (a producer); otherwise it starts again (a worker).
         restart_delay_s: how long it stays away between two lives.
@@ -53,6 +54,7 @@ class Kept:
     until_done: bool = False
     restart_delay_s: float = 0.0
     next_env: dict[str, str] = field(default_factory=dict)
+    following: list[dict[str, str]] = field(default_factory=list)
     every_env: dict[str, str] = field(default_factory=dict)
     lives: list[Life] = field(default_factory=list)
     is_ready: asyncio.Event = field(default_factory=asyncio.Event)
@@ -126,6 +128,8 @@ class Kept:
         failed_starts = 0
         while not self._is_stopping and not self.is_done.is_set():
             extra, self.next_env = self.next_env, {}
+            if not extra and self.following:
+                extra = self.following.pop(0)
             try:
                 await self._live({**self.env, **self.every_env, **extra})
                 failed_starts = 0

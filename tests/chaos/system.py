@@ -227,7 +227,12 @@ class ChaosSystem:
     async def bindings(self) -> list[SandboxBinding]:
         """Everything the sandbox ever bound."""
         found = (await self.ask_sandbox("GET", "bindings"))["bindings"]
-        return [SandboxBinding(one["OutOrderId"], one["PhoneNoX"], one["SubsId"], is_live=one["live"]) for one in found]
+        return [
+            SandboxBinding(
+                one["OutOrderId"], one["PhoneNoX"], one["SubsId"], one["live"], one["PhoneNoA"], one["ExpireDate"]
+            )
+            for one in found
+        ]
 
     async def ask_sandbox(self, method: str, what: str, body: Mapping[str, Any] | None = None) -> Any:
         """A request to the sandbox's own face, straight to it."""

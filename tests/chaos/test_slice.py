@@ -7,15 +7,18 @@ from typing import Any
 import pytest
 import uvloop
 
+from tests.chaos import batch_bench
 from tests.chaos.bench import Bench, Cell, CellResult, play
 from tests.chaos.callback_bench import options, receiving
-from tests.chaos.cells import provider, queue_faults, receivers, redis_faults, workers
+from tests.chaos.cells import batches, provider, queue_faults, receivers, redis_faults, workers
 from tests.chaos.cells.control import play_control
 from tests.chaos.system import clean_environment
 
 SEED = 11
 CRASH_STEPS = ("attempt.claimed", "attempt.sending+20", "attempt.answered", "callback.answered")
 _JOBS_PER_RUN = 40
+_ROWS = 200
+_BATCH = Cell("a batch", "of mixed rows", batches.in_short, runs=1, options=batch_bench.options())
 _CONTROL_JOBS, _CONTROL_KILLS = 60, 2
 
 
@@ -57,6 +60,14 @@ def test_nothing_is_lost_bound_twice_or_told_in_a_log_while(cell: Cell) -> None:
     result = run(play(cell, seed=SEED, jobs=_JOBS_PER_RUN * cell.runs, tell=told.append))
     assert result.is_good, "\n".join(map(str, [*told, *result.violations]))
     assert result.jobs == _JOBS_PER_RUN * cell.runs
+
+
+@pytest.mark.timeout(240)
+def test_each_row_of_a_batch_has_one_effect_and_is_reported_while_its_processes_die() -> None:
+    told: list[str] = []
+    result = run(play(_BATCH, seed=SEED, jobs=_ROWS, tell=told.append))
+    assert result.is_good, "\n".join(map(str, [*told, *result.violations]))
+    assert sum(result.verdict.states.values()) > result.figures["rows"] == _ROWS
 
 
 def test_the_same_checker_sees_plain_celery_lose_or_double_jobs() -> None:

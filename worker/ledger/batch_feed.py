@@ -150,7 +150,8 @@ class FeedLedger:
             for job in jobs:
                 await self._ledger.queue_opening(pipeline, job)
             replies = await pipeline.execute()
-        await self._adopt_known([job for job, reply in zip(jobs, replies, strict=True) if reply[0] == _KNOWN])
+        known = [job for job, reply in zip(jobs, replies, strict=True) if reply[0] == _KNOWN]
+        await self._adopt_known([(RowPlace.parse(job.batch), job.job_id) for job in known])
         ids = [
             job.job_id
             for job, (status, state, *_) in zip(jobs, replies, strict=True)
@@ -158,18 +159,20 @@ class FeedLedger:
         ]
         return ids, [job for job, reply in zip(jobs, replies, strict=True) if reply[0] == _CONFLICT]
 
-    async def _adopt_known(self, jobs: Sequence[NewJob]) -> None:
-        if not jobs:
+    async def _adopt_known(self, rows: Sequence[tuple[RowPlace, str]]) -> None:
+        if not rows:
             return
         async with self._redis.pipeline(transaction=False) as pipeline:
-            for job in jobs:
-                place = RowPlace.parse(job.batch)
-                arguments: list[str | int] = [job.batch, place.index, place.round_]
-                await self._adopt(place.row_keys(job.job_id), arguments, client=pipeline)
+            for place, job_id in rows:
+                arguments: list[str | int] = [str(place), place.index, place.round_]
+                await self._adopt(place.row_keys(job_id), arguments, client=pipeline)
             await pipeline.execute()
 
     async def refuse(self, rows: Sequence[RefusedRow]) -> None:
-        """Write the outcomes of rows that cannot become jobs, in one pipeline. One that is a job already stays it."""
+        """Write the outcomes of rows that cannot become jobs, in one pipeline. One that is a job already stays it.
+
+        What it has done may be the very reason: the binding that it ended, for a batch of this name that was removed.
+        """
         if not rows:
             return
         async with self._redis.pipeline(transaction=False) as pipeline:
@@ -178,7 +181,10 @@ class FeedLedger:
                 outcome = WrittenOutcome(REFUSED, row.place.round_, code=row.code, message=message)
                 arguments: list[str | int] = [row.place.index, row.place.round_, row.digest, str(outcome), row.code]
                 await self._refuse(row.place.row_keys(row.job_id), arguments, client=pipeline)
-            await pipeline.execute()
+            replies = await pipeline.execute()
+        await self._adopt_known(
+            [(row.place, row.job_id) for row, is_new in zip(rows, replies, strict=True) if not is_new]
+        )
 
     async def close_lost(self, rows: Sequence[tuple[RowPlace, str]]) -> int:
         """End those of these begun rows whose jobs Redis has lost, in one pipeline: they fail, and may be tried anew.
