@@ -1,9 +1,5 @@
 """TLS with a CA of one's own, for the ledger's client and for Celery's."""
 
-import asyncio
-import contextlib
-import ssl
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +11,7 @@ from kombu.exceptions import OperationalError
 
 from tests.callbacks.certificates import Authority
 from tests.ledger.support import ledger_of, new_job
+from tests.redis_topologies.tls import Terminator
 from worker.app import build_app
 from worker.errors import LedgerUnavailableError, SettingsError
 from worker.local.redis_server import EmbeddedRedis
@@ -32,45 +29,6 @@ class Encrypted:
 
     def url(self, ca: Path | None, host: str = "127.0.0.1") -> str:
         return f"rediss://{host}:{self.port}/0" + (f"?ssl_ca_certs={ca}" if ca else "")
-
-
-class Terminator:
-    """TLS in front of a server's unix socket, as stunnel would be: not every server is built with TLS."""
-
-    def __init__(self, context: ssl.SSLContext, target: Path) -> None:
-        self._target = target
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._thread.start()
-        listening = asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=context)
-        self._server = asyncio.run_coroutine_threadsafe(listening, self._loop).result(10)
-        self.port: int = self._server.sockets[0].getsockname()[1]
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_unix_connection(self._target)
-        pumps = [_pump(reader, far_writer), _pump(far_reader, writer)]
-        await asyncio.gather(*pumps)
-
-    def close(self) -> None:
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    async def _end(self) -> None:
-        self._server.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while read := await reader.read(65_536):
-            writer.write(read)
-            await writer.drain()
-    writer.close()
 
 
 @pytest.fixture(scope="module")
