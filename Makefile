@@ -2,13 +2,19 @@ PYTHON ?= python3
 BIN := .venv/bin
 ORDERS ?= 1000
 
-.PHONY: demo test chaos bench bench-pace check lint types arrows readme lock clean
+.PHONY: demo test test-redis test-rabbitmq chaos bench bench-pace check lint types arrows readme lock clean
 
 demo: .venv/installed-embedded ## the whole way of 1,000 orders on this machine
 	$(BIN)/axn demo --orders $(ORDERS)
 
 test: .venv/installed-dev ## all tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-redis: .venv/installed-dev ## the whole way over TLS with least rights, and with a primary killed behind Sentinels
+	$(BIN)/python -m pytest tests/redis_topologies/long_ways.py
+
+test-rabbitmq: .venv/installed-dev ## the whole way with RabbitMQ; needs Debian's rabbitmq-server, else it is skipped
+	$(BIN)/python -m pytest tests/redis_topologies/long_rabbitmq.py
 
 chaos: .venv/installed-dev ## the fault matrix: CHAOS="--cells A2 --seed 7" plays a part of it
 	$(BIN)/python -m tests.chaos $(CHAOS)

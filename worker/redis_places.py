@@ -13,6 +13,7 @@ _LEDGER_FORMS = (
     "redis+cluster://host:port,host:port or redis+sentinel://host:port,host:port/service/0"
 )
 _NO_CLUSTER = "Celery cannot use a Redis Cluster; name a Redis of its own (redis://…, redis+sentinel://…) or amqp://…"
+_NO_TLS = "rediss+sentinel://: TLS is for one server or a cluster; write redis+sentinel:// there, in a private network"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +30,11 @@ def checked_ledger_url(url: str) -> str:
         servers = many_servers(url)
         usable = bool(servers) or (urlsplit(url).scheme in ("redis", "rediss", "unix") and bool(_next_database(url)))
     except ValueError:
-        usable = False
+        servers, usable = None, False
     if not usable:
         raise ValueError(_LEDGER_FORMS)
+    if servers and _is_tls_behind_sentinels(servers):
+        raise ValueError(f"must not be {_NO_TLS}")
     _check_ca("AXN_REDIS_URL", url)
     return url
 
@@ -48,11 +51,8 @@ def check_broker_url(broker_url: str, redis_url: str) -> None:
     if servers.topology is Topology.CLUSTER:
         verb = "must not be a cluster" if broker_url else "must be set where AXN_REDIS_URL is a cluster"
         raise ValueError(f"AXN_BROKER_URL {verb}: {_NO_CLUSTER}")
-    if servers.scheme == "rediss":
-        raise ValueError(
-            "AXN_BROKER_URL must be set where AXN_REDIS_URL is rediss+sentinel://, and be something else: Celery does "
-            "not speak TLS to a primary behind Sentinels; name rediss://… or amqps://…"
-        )
+    if _is_tls_behind_sentinels(servers):
+        raise ValueError(f"AXN_BROKER_URL must not be {_NO_TLS}")
 
 
 def broker_of(broker_url: str, redis_url: str) -> Broker:
@@ -93,3 +93,7 @@ def _check_ca(variable: str, url: str) -> None:
     file = dict(parse_qsl(urlsplit(url).query)).get("ssl_ca_certs", "")
     if file and not Path(file).is_file():
         raise ValueError(f"{variable} names ssl_ca_certs={file}, which is no file")
+
+
+def _is_tls_behind_sentinels(servers: ManyServers) -> bool:
+    return servers.topology is Topology.SENTINEL and servers.scheme == "rediss"

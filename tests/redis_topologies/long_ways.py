@@ -14,6 +14,7 @@ import pytest
 
 from tasks import JobState, submit_many
 from tests.callbacks.certificates import Authority
+from tests.redis_topologies.clusters import cluster
 from tests.redis_topologies.rights import BROKER_USER, LEDGER_USER, PASSWORD, acl_file
 from tests.redis_topologies.sentinels import watched
 from tests.redis_topologies.support import shop_on
@@ -46,6 +47,34 @@ def test_everything_works_over_tls_with_the_least_rights(tmp_path: Path, kind: s
         pytest.skip("no redis-server is installed")
     server = Path(installed) if kind == "installed" and installed else None
     with encrypted(server, tmp_path) as variables, shop_on(variables) as shop:
+        go_the_whole_way(shop)
+
+
+def test_everything_works_on_a_cluster_of_installed_servers_over_tls(tmp_path: Path) -> None:
+    installed = shutil.which("redis-server")
+    if installed is None:
+        pytest.skip("no redis-server is installed")
+    authority = Authority(tmp_path, name="own-ca")
+    authority.server("127.0.0.1")
+    (certificate,) = [file for file in tmp_path.glob("*.pem") if file != authority.file]
+    options = {
+        "tls-cluster": "yes",
+        "tls-replication": "yes",
+        "tls-cert-file": str(certificate),
+        "tls-key-file": str(certificate),
+        "tls-ca-cert-file": str(authority.file),
+        "tls-auth-clients": "no",
+    }
+    with (
+        EmbeddedRedis() as broker,
+        cluster(options, server=Path(installed)) as nodes,
+        shop_on(
+            {
+                "AXN_REDIS_URL": f"{nodes.url.replace('redis', 'rediss')}?ssl_ca_certs={authority.file}",
+                "AXN_BROKER_URL": broker.broker_url(0),
+            }
+        ) as shop,
+    ):
         go_the_whole_way(shop)
 
 

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -31,7 +32,7 @@ class RabbitMQ:
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}//"
         self._stack = contextlib.ExitStack()
 
-    def __enter__(self) -> "RabbitMQ":
+    def __enter__(self) -> Self:
         self._folder = new_folder()
         self._stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
         mapper = [shutil.which("epmd") or "", "-port", str(self._epmd_port), "-address", "127.0.0.1"]

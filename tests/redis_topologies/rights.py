@@ -7,7 +7,6 @@ from worker.redis_faults import LEAST_ACL
 
 PASSWORD = "only-for-tests"
 LEDGER_USER, BROKER_USER = "ledger", "broker"
-BROKER_ACL = line_of("ACL SETUSER axn-broker")
 
 
 def acl_file(folder: Path) -> Path:
@@ -16,7 +15,7 @@ def acl_file(folder: Path) -> Path:
     lines = [
         "user default on nopass ~* &* +@all",
         f"user {LEDGER_USER} on >{PASSWORD} {LEAST_ACL}",
-        f"user {BROKER_USER} on >{PASSWORD} {BROKER_ACL}",
+        f"user {BROKER_USER} on >{PASSWORD} {line_of('ACL SETUSER axn-broker')}",
     ]
     file.write_text("".join(f"{line}\n" for line in lines))
     return file

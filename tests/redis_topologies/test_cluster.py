@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from tasks import Durability, JobState, submit, submit_many
 from tests.redis_topologies.clusters import Cluster, Node, port_of, until
+from tests.redis_topologies.guide import line_of
 from tests.redis_topologies.rights import BROKER_USER, LEDGER_USER, PASSWORD
 from tests.redis_topologies.support import Shop
 from tests.redis_topologies.whole_way import MANY, axn, go_the_whole_way
@@ -20,7 +21,7 @@ from worker.cli.main import app
 from worker.errors import LedgerUnavailableError
 from worker.ledger.keys import ALL_PARTITIONS, partition_tag, timetable_key
 from worker.local.redis_server import EmbeddedRedis
-from worker.redis_faults import asking
+from worker.redis_faults import LEAST_ACL, asking
 from worker.redis_scripts import connect
 
 SET = "redis.call('SET', KEYS[1], ARGV[1]) return redis.call('GET', KEYS[1])"
@@ -183,6 +184,10 @@ async def ask_all(client: Redis) -> None:
     async with asking(client, is_one_call=False):
         for key in keys():
             await client.get(key)
+
+
+def test_the_guide_and_the_errors_name_the_same_rights() -> None:
+    assert line_of("ACL SETUSER axn-ledger") == LEAST_ACL
 
 
 HARM = ("CONFIG GET *", "FLUSHALL", "FLUSHDB", "KEYS *", "SHUTDOWN", "ACL LIST", "SAVE", "GET somebody-else")
