@@ -26,6 +26,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from worker.redis_cluster_answers import command_name, is_wait, least, slot_of, slots_from
+from worker.redis_cluster_nodes import Asking, call_at
 from worker.redis_sentinel import following
 from worker.redis_urls import Address, ManyServers
 
@@ -131,7 +132,7 @@ class ClusterClient(Redis):
         """See the class for which commands, and where they go."""
         name = command_name(args)
         if name in ("PING", "FLUSHALL") or is_wait(name):
-            answers = await asyncio.gather(*(_call(node, args, options) for node in await self.primaries()))
+            answers = await asyncio.gather(*(call_at(node, args, options) for node in await self.primaries()))
             return least(answers) if is_wait(name) else answers[0]
         return await self._routed(self._slot(args), lambda node: self._scripted(node, args, options))
 
@@ -212,13 +213,13 @@ class ClusterClient(Redis):
 
     async def _scripted(self, node: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         try:
-            return await _call(node, args, options)
+            return await call_at(node, args, options)
         except NoScriptError:
             source = self._sources.get(str(args[1]))
             if source is None:
                 raise
             await node.script_load(source)
-            return await _call(node, args, options)
+            return await call_at(node, args, options)
 
     async def _routed(self, slot: int, call: Callable[[Any], Awaitable[Any]]) -> Any:
         """Make a call where this slot is, and again where it went."""
@@ -236,8 +237,8 @@ class ClusterClient(Redis):
                     raise
         raise AssertionError  # the last round returned or raised
 
-    def _asking(self, moving: Any, address: Address) -> "_Asking":
-        return _Asking(self.node((moving.host or address[0], int(moving.port))))
+    def _asking(self, moving: Any, address: Address) -> "Asking":
+        return Asking(self.node((moving.host or address[0], int(moving.port))))
 
     async def _goes_on(self, failed: Mapping[int, tuple[Address, Any]]) -> bool:
         """Learn from failures by slot; whether another try may find what this one did not."""
@@ -291,28 +292,6 @@ class ClusterClient(Redis):
             return failure
 
 
-class _Asking:
-    """A node that a slot is moving to. ASKING holds for one command of its connection, so both go in one pipeline."""
-
-    def __init__(self, node: Redis) -> None:
-        self._node = node
-
-    async def execute_command(self, *args: Any, **options: Any) -> Any:
-        async with self._node.pipeline(transaction=False) as pipeline:
-            pipeline.execute_command("ASKING")
-            pipeline.execute_command(*args, **options)
-            answer = (await pipeline.execute(raise_on_error=False))[-1]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    async def evalsha(self, *args: Any) -> Any:
-        return await self.execute_command("EVALSHA", *args)
-
-    async def script_load(self, script: Any) -> Any:
-        return await self._node.script_load(script)
-
-
 class _ClusterPipeline(Pipeline):
     """redis-py's, sent by the cluster's client."""
 
@@ -333,12 +312,6 @@ class _ClusterPipeline(Pipeline):
             if isinstance(answer, Exception) and (raise_on_error or isinstance(answer, _AWAY)):
                 raise answer
         return answers
-
-
-async def _call(node: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
-    if command_name(args) == "EVALSHA":
-        return await node.evalsha(*args[1:])
-    return await node.execute_command(*args, **options)
 
 
 def _is_again(answer: Any) -> bool:
