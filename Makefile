@@ -10,8 +10,8 @@ demo: .venv/installed-embedded ## the whole way of 1,000 orders on this machine
 test: .venv/installed-dev ## all tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-test-redis: .venv/installed-dev ## the whole way over TLS with least rights, and with a primary killed behind Sentinels
-	$(BIN)/python -m pytest tests/redis_topologies/long_ways.py
+test-redis: .venv/installed-dev ## TLS, least rights, a hung node, a primary killed behind Sentinels; some 2 minutes
+	$(BIN)/python -m pytest tests/redis_topologies/long_faults.py tests/redis_topologies/long_ways.py
 
 test-rabbitmq: .venv/installed-dev ## the whole way with RabbitMQ; needs Debian's rabbitmq-server, else it is skipped
 	$(BIN)/python -m pytest tests/redis_topologies/long_rabbitmq.py

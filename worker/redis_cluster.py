@@ -52,21 +52,33 @@ class ClusterClient(Redis):
 
     Args:
         servers: where to ask for the nodes.
-        client_at: makes the client of one node.
+        client_at: makes the client of one node, which tries each command once.
+        subscriber: for pub/sub, at whichever node.
         timeout_s: how long one node is waited for when it is asked for the others.
+        resends: how often a command is sent again to a node that does not answer and has no successor.
     """
 
-    def __init__(self, servers: ManyServers, client_at: Callable[[Address], Redis], *, timeout_s: float) -> None:
+    def __init__(
+        self,
+        servers: ManyServers,
+        client_at: Callable[[Address], Redis],
+        subscriber: Redis,
+        *,
+        timeout_s: float,
+        resends: int,
+    ) -> None:
         self._servers = servers
         self._client_at = client_at
+        self._subscriber = subscriber
         self._timeout_s = timeout_s
+        self._resends = resends
+        self._suspect: Address | None = None
         self._clients: dict[Address, Redis] = {}
         self._slots: dict[int, Address] = {}
         self._others: list[Address] = []
         self._sources: dict[str, str] = {}
         self._looking: asyncio.Task[None] | None = None
         self._looked_at_s = float("-inf")
-        self._subscriber = client_at(servers.addresses[0])
         pool: Any = self._subscriber.connection_pool
         pool.connection_class = following(pool.connection_class, self._any_address)
         super().__init__(connection_pool=pool)
@@ -116,7 +128,8 @@ class ClusterClient(Redis):
         failure: BaseException | None = None
         known = self._known()
         random.shuffle(known)
-        for address in dict.fromkeys((*known, *self._servers.addresses)):
+        everybody = sorted(dict.fromkeys((*known, *self._servers.addresses)), key=lambda one: one == self._suspect)
+        for address in everybody:  # who has just failed to answer comes last
             try:
                 async with asyncio.timeout(self._timeout_s):
                     told = await self.node(address).execute_command("CLUSTER SLOTS")  # type: ignore[no-untyped-call]
@@ -178,7 +191,7 @@ class ClusterClient(Redis):
                 (at, number) for at, numbers in groups.items() for number in numbers if _is_again(answers[number])
             ]
             where = {self._slot(stack[number][0]): (at, answers[number]) for at, number in failed}
-            if not failed or round_ == _ROUNDS - 1 or not await self._goes_on(where):
+            if not failed or round_ == _ROUNDS - 1 or not await self._goes_on(where, round_):
                 break
             todo = every if waits else [number for _, number in failed]
         return [answers[number] for number in range(len(stack))]
@@ -233,14 +246,14 @@ class ClusterClient(Redis):
             except _AGAIN as failure:
                 if _is_ask(failure):
                     return await call(self._asking(failure, address))
-                if round_ == _ROUNDS - 1 or not await self._goes_on({slot: (address, failure)}):
+                if round_ == _ROUNDS - 1 or not await self._goes_on({slot: (address, failure)}, round_):
                     raise
         raise AssertionError  # the last round returned or raised
 
     def _asking(self, moving: Any, address: Address) -> "Asking":
         return Asking(self.node((moving.host or address[0], int(moving.port))))
 
-    async def _goes_on(self, failed: Mapping[int, tuple[Address, Any]]) -> bool:
+    async def _goes_on(self, failed: Mapping[int, tuple[Address, Any]], round_: int) -> bool:
         """Learn from failures by slot; whether another try may find what this one did not."""
         goes_on, away = False, {}
         for slot, (address, failure) in failed.items():
@@ -254,12 +267,17 @@ class ClusterClient(Redis):
                 await asyncio.sleep(_PAUSE_S)
                 self._look_soon()
             goes_on = True
-        if away:
-            try:
-                await self._look()  # the node's own client has tried three times
-            except (RedisError, OSError):
-                return goes_on
-        return goes_on or any(self._slots.get(slot) != address for slot, address in away.items())
+        return goes_on if not away else await self._is_succeeded(away) or goes_on or round_ < self._resends
+
+    async def _is_succeeded(self, away: Mapping[int, Address]) -> bool:
+        """Whether one of these slots is at another node than the one that did not answer."""
+        self._suspect = next(iter(away.values()))
+        await asyncio.sleep(_PAUSE_S)
+        try:
+            await self._look()
+        except (RedisError, OSError):
+            return False
+        return any(self._slots.get(slot) != address for slot, address in away.items())
 
     async def _by_node(self, stack: Sequence[_Command], numbers: Sequence[int]) -> dict[Address, list[int]]:
         groups: dict[Address, list[int]] = {}
@@ -293,7 +311,7 @@ class ClusterClient(Redis):
 
 
 class _ClusterPipeline(Pipeline):
-    """redis-py's, sent by the cluster's client."""
+    """redis-py's, sent by the cluster's client. A node that is away is an error of its commands, not of the others."""
 
     def __init__(self, cluster: ClusterClient, *, is_transaction: bool) -> None:
         super().__init__(cluster.connection_pool, cluster.response_callbacks, is_transaction, None)
@@ -309,7 +327,7 @@ class _ClusterPipeline(Pipeline):
             return await self._cluster.run_as_one(stack)
         answers = await self._cluster.run(stack, scripts)
         for answer in answers:
-            if isinstance(answer, Exception) and (raise_on_error or isinstance(answer, _AWAY)):
+            if isinstance(answer, Exception) and raise_on_error:
                 raise answer
         return answers
 

@@ -137,10 +137,11 @@ def connect(url: str, *, timeout_ms: int, connections: int = _CONNECTIONS) -> Re
         pool.connection_class = following(pool.connection_class, lookup.address)
         return _SentinelClient(pool, lookup)
 
-    def at(address: Address) -> Redis:
-        return _Client.from_pool(_pool(servers.url_at(address), timeout_ms, connections))
+    def at(address: Address) -> Redis:  # tried once: the cluster's client looks where the node went before it goes on
+        return _Client.from_pool(_pool(servers.url_at(address), timeout_ms, connections, resends=0))
 
-    return ClusterClient(servers, at, timeout_s=timeout_ms / 1000)
+    subscriber = _Client.from_pool(_pool(servers.url_at(servers.addresses[0]), timeout_ms, connections))
+    return ClusterClient(servers, at, subscriber, timeout_s=timeout_ms / 1000, resends=_RESENDS)
 
 
 class _SentinelClient(_Client):
@@ -156,7 +157,7 @@ class _SentinelClient(_Client):
         await self._lookup.aclose()
 
 
-def _pool(url: str, timeout_ms: int, connections: int) -> BlockingConnectionPool:
+def _pool(url: str, timeout_ms: int, connections: int, resends: int = _RESENDS) -> BlockingConnectionPool:
     pool = BlockingConnectionPool.from_url(
         url,
         decode_responses=True,
@@ -164,7 +165,7 @@ def _pool(url: str, timeout_ms: int, connections: int) -> BlockingConnectionPool
         timeout=timeout_ms / 1000,
         socket_timeout=timeout_ms / 1000,
         socket_connect_timeout=timeout_ms / 1000,
-        retry=Retry(ExponentialBackoff(base=0.02, cap=_LONGEST_BACKOFF_S), _RESENDS),
+        retry=Retry(ExponentialBackoff(base=0.02, cap=_LONGEST_BACKOFF_S), resends),
     )
     pool.connection_class = _connection_class(pool.connection_class)
     return pool
