@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from redis.crc import key_slot
+from redis.exceptions import DataError
 
 from worker.redis_urls import Address
 
@@ -33,12 +34,20 @@ def least(answers: Sequence[Any]) -> Any:
 
 
 def slot_of(args: Sequence[Any]) -> int | None:
-    """The slot of a command's key; None where it has none."""
+    """The slot of a command's key; None where it has none.
+
+    Raises:
+        DataError: nothing tells at which node it should run.
+    """
     name = command_name(args)
     if name in _SCRIPTS:
         key = args[3] if int(args[2]) else None
+    elif name.partition(" ")[0] in _WITHOUT_KEY:
+        key = None
+    elif len(args) > 1:
+        key = args[1]
     else:
-        key = None if name.partition(" ")[0] in _WITHOUT_KEY else args[1]
+        raise DataError(f"{name} names no key, and is none of the commands that go to any node of a cluster")
     if key is None:
         return None
     return int(key_slot(key if isinstance(key, bytes) else str(key).encode()))
