@@ -36,5 +36,6 @@ def broker(users: Path) -> Iterator[EmbeddedRedis]:
 def cluster_shop(nodes: Cluster, broker: EmbeddedRedis) -> Iterator[Shop]:
     """A system whose ledger is on the cluster, and whose broker is a plain Redis; both by users of the least rights."""
     url = f"redis://{BROKER_USER}:{PASSWORD}@127.0.0.1:{port_of(broker)}/0"
-    with shop_on({"AXN_REDIS_URL": nodes.url, "AXN_BROKER_URL": url}) as shop:
+    soon = {"AXN_LEASE": "3s", "AXN_ATTEMPT_TIMEOUT": "2s", "AXN_FIRST_LOOK": "1500ms"}  # a killed node costs leases
+    with shop_on({"AXN_REDIS_URL": nodes.url, "AXN_BROKER_URL": url, **soon}) as shop:
         yield shop
