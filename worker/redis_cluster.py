@@ -26,7 +26,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from worker.redis_cluster_answers import command_name, is_wait, least, slot_of, slots_from
-from worker.redis_cluster_nodes import Asking, call_at
+from worker.redis_cluster_nodes import Asking, call_at, is_ask, is_heard
 from worker.redis_sentinel import following
 from worker.redis_urls import Address, ManyServers
 
@@ -113,7 +113,7 @@ class ClusterClient(Redis):
         """Ask the nodes who has which slots; several callers share one question."""
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._ask_for_slots())
-            self._looking.add_done_callback(_is_heard)
+            self._looking.add_done_callback(is_heard)
         await asyncio.shield(self._looking)
 
     def _look_soon(self) -> None:
@@ -121,7 +121,7 @@ class ClusterClient(Redis):
             self._looking is None or self._looking.done()
         ):
             self._looking = asyncio.create_task(self._ask_for_slots())
-            self._looking.add_done_callback(_is_heard)
+            self._looking.add_done_callback(is_heard)
 
     async def _ask_for_slots(self) -> None:
         self._looked_at_s = time.monotonic()
@@ -145,7 +145,7 @@ class ClusterClient(Redis):
         """See the class for which commands, and where they go."""
         name = command_name(args)
         if name in ("PING", "FLUSHALL") or is_wait(name):
-            answers = await asyncio.gather(*(call_at(node, args, options) for node in await self.primaries()))
+            answers = await asyncio.gather(*(self._patiently(node, args, options) for node in await self.primaries()))
             return least(answers) if is_wait(name) else answers[0]
         return await self._routed(self._slot(args), lambda node: self._scripted(node, args, options))
 
@@ -224,6 +224,15 @@ class ClusterClient(Redis):
         slot = slot_of(args)
         return _HOME_SLOT if slot is None else slot
 
+    async def _patiently(self, node: Redis, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        for _ in range(self._resends):
+            try:
+                return await call_at(node, args, options)
+            except _AWAY:
+                self._look_soon()
+                await asyncio.sleep(_PAUSE_S)
+        return await call_at(node, args, options)
+
     async def _scripted(self, node: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         try:
             return await call_at(node, args, options)
@@ -244,7 +253,7 @@ class ClusterClient(Redis):
                 self._look_soon()
                 raise
             except _AGAIN as failure:
-                if _is_ask(failure):
+                if is_ask(failure):
                     return await call(self._asking(failure, address))
                 if round_ == _ROUNDS - 1 or not await self._goes_on({slot: (address, failure)}, round_):
                     raise
@@ -299,7 +308,7 @@ class ClusterClient(Redis):
             return [failure] * len(group)
         has_waits = any(is_wait(command_name(args)) for args, _ in group)
         for place, answer in enumerate(answers):
-            if _is_ask(answer):  # what another connection writes, this one's wait would not count
+            if is_ask(answer):  # what another connection writes, this one's wait would not count
                 answers[place] = _MOVING if has_waits else await self._asked(group[place], answer, address)
         return answers
 
@@ -334,13 +343,3 @@ class _ClusterPipeline(Pipeline):
 
 def _is_again(answer: Any) -> bool:
     return isinstance(answer, _AGAIN)
-
-
-def _is_ask(answer: Any) -> bool:
-    return isinstance(answer, AskError) and not isinstance(answer, MovedError)
-
-
-def _is_heard(task: "asyncio.Task[None]") -> None:
-    """So that nobody misses the failure of a look that no caller awaited."""
-    if not task.cancelled():
-        task.exception()

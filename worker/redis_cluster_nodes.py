@@ -1,8 +1,10 @@
 """Calls at one node of a cluster."""
 
+import asyncio
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.exceptions import AskError, MovedError
 
 from worker.redis_cluster_answers import command_name
 
@@ -33,3 +35,14 @@ class Asking:
 
     async def script_load(self, script: Any) -> Any:
         return await self._node.script_load(script)
+
+
+def is_ask(answer: Any) -> bool:
+    """Whether a node sends this one command to the node that its slot is moving to."""
+    return isinstance(answer, AskError) and not isinstance(answer, MovedError)
+
+
+def is_heard(task: "asyncio.Task[None]") -> None:
+    """So that nobody misses the failure of a look that no caller awaited."""
+    if not task.cancelled():
+        task.exception()

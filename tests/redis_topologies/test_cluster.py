@@ -92,6 +92,23 @@ async def test_a_node_without_the_scripts_is_given_them(client: Redis, nodes: Cl
     assert seconds > 0
 
 
+async def test_connections_that_the_nodes_closed_are_made_anew(client: Redis, nodes: Cluster) -> None:
+    async def ask() -> None:
+        assert await client.ping()
+        for key in keys():
+            await client.set(key, "1")
+        pipeline = client.pipeline(transaction=False)
+        for key in keys():
+            pipeline.get(key)
+        assert await pipeline.execute() == [None] * len(ALL_PARTITIONS)
+
+    await ask()
+    for _ in range(3):
+        for node in nodes.nodes:
+            node.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        await ask()
+
+
 @pytest.fixture
 def moving(nodes: Cluster) -> Iterator[Any]:
     """Slots being moved away by hand, and put back."""
