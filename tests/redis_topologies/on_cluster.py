@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
     with cluster() as nodes:
         env = os.environ | {"AXN_TEST_LEDGER": nodes.url}
         left_out = [f"--deselect={one}" for one in OF_ONE_SERVER]
-        command = [sys.executable, "-m", "pytest", *(arguments or PARTS), *left_out]
+        command = [sys.executable, "-m", "pytest", *PARTS, *left_out, *arguments]
         return subprocess.run(command, env=env, check=False).returncode
 
 
