@@ -13,7 +13,7 @@ test: .venv/installed-dev ## all tests
 test-cluster: .venv/installed-dev ## the tests of ledger, delivery, attempts, pace and batches on a cluster
 	$(BIN)/python -m tests.redis_topologies.on_cluster
 
-test-redis: .venv/installed-dev ## TLS, least rights, a hung node, a primary killed behind Sentinels; some 2 minutes
+test-redis: .venv/installed-dev ## TLS, least rights, a hung node, a primary killed behind Sentinels; about a minute
 	$(BIN)/python -m pytest tests/redis_topologies/long_faults.py tests/redis_topologies/long_ways.py
 
 test-rabbitmq: .venv/installed-dev ## the whole way with RabbitMQ; needs Debian's rabbitmq-server, else it is skipped

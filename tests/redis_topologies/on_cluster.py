@@ -1,6 +1,6 @@
-"""The tests of the parts, with their ledger on a cluster: `python -m tests.redis_topologies.on_cluster`.
+"""The tests of the parts, with their ledger on a cluster: `make test-cluster`.
 
-That no script, pipeline or transaction ever spans two slots shows here.
+That no script, pipeline or transaction ever spans two slots shows here. They share one ledger: not with `-n`.
 """
 
 import os
@@ -12,11 +12,9 @@ from tests.redis_topologies.clusters import cluster
 PARTS = ("tests/ledger", "tests/delivery", "tests/attempt", "tests/pace", "tests/intake", "tests/batches")
 
 OF_ONE_SERVER = (
+    "tests/ledger/test_endings.py",
     "tests/ledger/test_binding_queue.py::test_a_line_stands_in_its_binding_s_partition_and_is_forgotten_in_time",
     "tests/ledger/test_bindings.py::test_a_worker_s_ticker_sweeps",
-    "tests/ledger/test_endings.py::test_many_first_waiters_at_once_share_one_connection",
-    "tests/ledger/test_endings.py::test_a_broken_subscription_is_made_anew",
-    "tests/ledger/test_endings.py::test_an_end_while_the_subscription_was_broken_is_not_missed",
     (
         "tests/attempt/test_found_bindings.py::test_an_orphan_of_a_job_whose_record_is_gone_is_at_least_logged"
         "_without_its_number"
@@ -26,7 +24,8 @@ OF_ONE_SERVER = (
     "tests/batches/test_feeding.py::test_a_row_whose_job_is_there_is_not_refused_when_it_is_fed_again",
     "tests/batches/test_feeding.py::test_rows_whose_jobs_redis_has_lost_fail_in_the_end",
 )
-"""They ask the server themselves what only one server can tell: KEYS, FLUSHDB, who is connected; or name it."""
+"""They ask the server themselves what only one server can tell: KEYS, FLUSHDB, who has subscribed; or name it.
+That `wait` works on a cluster is shown by the whole way."""
 
 
 def main(arguments: list[str]) -> int:
