@@ -2,13 +2,22 @@ PYTHON ?= python3
 BIN := .venv/bin
 ORDERS ?= 1000
 
-.PHONY: demo test chaos soak-batches year bench bench-pace check lint types arrows readme lock clean
+.PHONY: demo test test-cluster test-redis test-rabbitmq chaos soak-batches year bench bench-pace check lint types arrows readme lock clean
 
 demo: .venv/installed-embedded ## the whole way of 1,000 orders on this machine
 	$(BIN)/axn demo --orders $(ORDERS)
 
 test: .venv/installed-dev ## all tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-cluster: .venv/installed-dev ## the tests of ledger, delivery, attempts, pace and batches on a cluster
+	$(BIN)/python -m tests.redis_topologies.on_cluster
+
+test-redis: .venv/installed-dev ## TLS, least rights, a hung node, a primary killed behind Sentinels; about a minute
+	$(BIN)/python -m pytest tests/redis_topologies/long_faults.py tests/redis_topologies/long_ways.py
+
+test-rabbitmq: .venv/installed-dev ## the whole way with RabbitMQ; needs Debian's rabbitmq-server, else it is skipped
+	$(BIN)/python -m pytest tests/redis_topologies/long_rabbitmq.py
 
 chaos: .venv/installed-dev ## the fault matrix: CHAOS="--cells A2 --seed 7" plays a part of it
 	$(BIN)/python -m tests.chaos $(CHAOS)

@@ -22,8 +22,11 @@ def redis_server() -> Iterator[EmbeddedRedis]:
 
 @pytest.fixture
 async def redis(redis_server: EmbeddedRedis) -> AsyncIterator[Redis]:
-    """A client of an empty database 0, made as the engine makes its own."""
-    client = connect(redis_server.url(0), timeout_ms=2000)
+    """A client of an empty database 0, made as the engine makes its own.
+
+    AXN_TEST_LEDGER names another ledger for the tests of the parts: see tests/redis_topologies/on_cluster.py.
+    """
+    client = connect(os.environ.get("AXN_TEST_LEDGER") or redis_server.url(0), timeout_ms=2000)
     await client.flushall()
     yield client
     await client.aclose()

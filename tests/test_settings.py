@@ -2,7 +2,9 @@
 
 import ipaddress
 import os
+import ssl
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import redis
@@ -228,3 +230,87 @@ def test_all_wrong_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> 
 def test_settings_do_not_change() -> None:
     with pytest.raises(Exception, match="frozen"):
         Settings().pool_key = "x"  # type: ignore[misc]
+
+
+CLUSTER = "redis+cluster://a:6379,b:6379"
+SENTINEL = "redis+sentinel://user:p%40ss@s1:26379,s2/orders/3?sentinel_password=sp"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        CLUSTER,
+        f"{CLUSTER}/0",
+        "rediss+cluster://user:pw@[::1]:7000",
+        SENTINEL,
+        "redis+sentinel://s1/orders",
+    ],
+)
+def test_a_ledger_of_many_servers_is_accepted(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("AXN_REDIS_URL", url)
+    monkeypatch.setenv("AXN_BROKER_URL", "amqp://broker")
+    assert load_settings().redis_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis+cluster://",
+        "redis+cluster://a:port",
+        "redis+cluster://a:70000",
+        "redis+cluster://a/1",
+        "redis+cluster://a?db=0",
+        "redis+sentinel://s1",
+        "redis+sentinel://s1/orders/x",
+        "redis+cloud://a",
+        "unix+cluster:///socket",
+    ],
+)
+def test_a_url_that_leads_to_no_ledger_is_refused(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("AXN_REDIS_URL", url)
+    monkeypatch.setenv("AXN_BROKER_URL", "amqp://broker")
+    with pytest.raises(SettingsError, match=r"^AXN_REDIS_URL: must be redis://.*redis\+sentinel://"):
+        load_settings()
+
+
+def test_tls_behind_sentinels_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AXN_REDIS_URL", "rediss+sentinel://s1/orders/0")
+    with pytest.raises(SettingsError, match=r"^AXN_REDIS_URL: must not be rediss\+sentinel://: TLS is for one server"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("redis_url", "broker_url", "told"),
+    [
+        (CLUSTER, "", "AXN_BROKER_URL must be set where AXN_REDIS_URL is a cluster: Celery cannot use a Redis Cluster"),
+        ("redis://one/0", CLUSTER, "AXN_BROKER_URL must not be a cluster: Celery cannot use a Redis Cluster"),
+        ("redis://one/0", "rediss+sentinel://s1/orders/0", "AXN_BROKER_URL must not be rediss+sentinel://"),
+    ],
+)
+def test_a_broker_that_celery_cannot_use_is_refused(
+    monkeypatch: pytest.MonkeyPatch, redis_url: str, broker_url: str, told: str
+) -> None:
+    monkeypatch.setenv("AXN_REDIS_URL", redis_url)
+    monkeypatch.setenv("AXN_BROKER_URL", broker_url)
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    assert told in str(refused.value)
+
+
+@pytest.mark.parametrize(("redis_url", "broker_url", "database"), [(SENTINEL, "", 4), ("redis://one/0", SENTINEL, 3)])
+def test_sentinels_are_told_to_celery_in_its_notation(redis_url: str, broker_url: str, database: int) -> None:
+    settings = Settings(redis_url=redis_url, broker_url=broker_url)
+    assert settings.effective_broker_url == ";".join(
+        f"sentinel://user:p%40ss@{host}:26379/{database}" for host in ("s1", "s2")
+    )
+    assert settings.broker_options == {"master_name": "orders", "sentinel_kwargs": {"password": "sp"}}
+
+
+@pytest.mark.parametrize(
+    ("url", "required"),
+    [("rediss://one/0", True), ("rediss://one/0?ssl_cert_reqs=none", False)],
+)
+def test_celery_is_told_to_check_the_broker_s_certificate(url: str, required: bool) -> None:
+    for settings in (Settings(broker_url=url), Settings(redis_url=url, broker_url="")):
+        tls: Any = Connection(settings.effective_broker_url).ssl
+        assert (tls["ssl_cert_reqs"] is ssl.CERT_REQUIRED) == required

@@ -67,6 +67,7 @@ def build_app(settings: Settings) -> Celery:
             "socket_keepalive": True,
             "health_check_interval": _HEALTH_CHECK_S,
             "client_name": "axn-broker",
+            **settings.broker_options,
         },
     )
     return app

@@ -1,20 +1,24 @@
 """What is wrong with the ledger's Redis and what to do about it, in words for whoever submits: their one place."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from redis import exceptions
 from redis.asyncio import Redis
+from redis.asyncio.sentinel import MasterNotFoundError
 
 from worker.errors import LedgerUnavailableError
 from worker.redis_scripts import longest_call_s
 
-LEAST_ACL = "~axn1:* &axn1:* +@all -@dangerous"
-"""The rights that our commands need, of a user of the ledger's Redis."""
+LEAST_ACL = "~axn1:* &axn1:* +@all -@dangerous +info"
+"""The rights that our commands need, of a user of the ledger's Redis. INFO is asked by `axn doctor`, and before a
+filing is `replicated`."""
 
 _MASTER = "point AXN_REDIS_URL at the master"
 _RIGHTS = f"lacks rights for this user; its ACL must allow {LEAST_ACL}"
+_CA = "name its CA in AXN_REDIS_URL (?ssl_ca_certs=/path/ca.pem), and use the host name in its certificate"
 _BY_TYPE: tuple[tuple[type[BaseException], str], ...] = (
     (exceptions.AuthenticationError, "refused the user name or password; check those in AXN_REDIS_URL"),
     (exceptions.BusyLoadingError, "is loading its data after a start; try again when it has"),
@@ -22,11 +26,17 @@ _BY_TYPE: tuple[tuple[type[BaseException], str], ...] = (
     (exceptions.ReadOnlyError, f"is a read-only replica; {_MASTER}"),
     (exceptions.OutOfMemoryError, "is full and stored nothing; raise its maxmemory, or shorten AXN_RESULT_TTL"),
     (exceptions.NoPermissionError, _RIGHTS),
+    (exceptions.TryAgainError, "is moving this job's slot to another node; try again when that is done"),
+    (exceptions.MovedError, "is one node of a cluster; write redis+cluster:// in AXN_REDIS_URL"),
+    (exceptions.ClusterDownError, "is a cluster that lacks a node for some slots; see CLUSTER INFO of its nodes"),
+    (MasterNotFoundError, "is unknown to the Sentinels, or has no primary; check their addresses and the service name"),
+    (ssl.SSLCertVerificationError, f"shows a certificate that is not trusted; {_CA}"),
     (exceptions.InvalidResponse, "speaks another protocol than Redis; check host and port in AXN_REDIS_URL"),
 )
 _BY_WORDS = (
     ("ACL failure in script", _RIGHTS),
     ("user executing the script can't run", _RIGHTS),  # as Redis 7.0 says it
+    ("cluster support disabled", "is no cluster; write redis:// in AXN_REDIS_URL"),
     ("max number of clients", "has no connection left; raise its maxclients, or run fewer processes"),
     ("No connection available", "is asked too much at a time by this process; try again, or submit many at once"),
     ("DB index is out of range", "has no database of that number; check the one in AXN_REDIS_URL"),

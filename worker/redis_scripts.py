@@ -22,6 +22,10 @@ from redis.commands.core import AsyncScript
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import DataError
 
+from worker.redis_cluster import ClusterClient
+from worker.redis_sentinel import PrimaryLookup, following
+from worker.redis_urls import Address, Topology, many_servers
+
 _RESENDS = 2
 _LONGEST_BACKOFF_S = 0.2
 _CONNECTIONS = 32
@@ -119,11 +123,41 @@ def connect(url: str, *, timeout_ms: int, connections: int = _CONNECTIONS) -> Re
     """A client of the ledger's Redis.
 
     Args:
-        url: `redis://`, `rediss://` or `unix://`, with the database.
+        url: `redis://`, `rediss://` or `unix://`, with the database; or of many servers: see `worker.redis_urls`.
         timeout_ms: how long one try of a command may wait for a connection, and for each answer. A call is tried
             three times.
-        connections: most that are open at a time.
+        connections: most that are open at a time; in a cluster, at each node.
     """
+    servers = many_servers(url)
+    if servers is None:
+        return _Client.from_pool(_pool(url, timeout_ms, connections))
+    if servers.topology is Topology.SENTINEL:
+        pool = _pool(servers.url_at(servers.addresses[0]), timeout_ms, connections)
+        lookup = PrimaryLookup(servers, timeout_s=timeout_ms / 1000)
+        pool.connection_class = following(pool.connection_class, lookup.address)
+        return _SentinelClient(pool, lookup)
+
+    def at(address: Address) -> Redis:  # tried once: the cluster's client looks where the node went before it goes on
+        return _Client.from_pool(_pool(servers.url_at(address), timeout_ms, connections, resends=0))
+
+    subscriber = _Client.from_pool(_pool(servers.url_at(servers.addresses[0]), timeout_ms, connections))
+    return ClusterClient(servers, at, subscriber, timeout_s=timeout_ms / 1000, resends=_RESENDS)
+
+
+class _SentinelClient(_Client):
+    """Whose connections are to the primary of the moment."""
+
+    def __init__(self, pool: BlockingConnectionPool, lookup: PrimaryLookup) -> None:
+        super().__init__(connection_pool=pool)
+        self._lookup = lookup
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        await super().aclose(close_connection_pool)
+        await self.connection_pool.disconnect()
+        await self._lookup.aclose()
+
+
+def _pool(url: str, timeout_ms: int, connections: int, resends: int = _RESENDS) -> BlockingConnectionPool:
     pool = BlockingConnectionPool.from_url(
         url,
         decode_responses=True,
@@ -131,10 +165,10 @@ def connect(url: str, *, timeout_ms: int, connections: int = _CONNECTIONS) -> Re
         timeout=timeout_ms / 1000,
         socket_timeout=timeout_ms / 1000,
         socket_connect_timeout=timeout_ms / 1000,
-        retry=Retry(ExponentialBackoff(base=0.02, cap=_LONGEST_BACKOFF_S), _RESENDS),
+        retry=Retry(ExponentialBackoff(base=0.02, cap=_LONGEST_BACKOFF_S), resends),
     )
     pool.connection_class = _connection_class(pool.connection_class)
-    return _Client.from_pool(pool)
+    return pool
 
 
 def _connection_class(of_the_scheme: type[Any]) -> type[Any]:
@@ -162,6 +196,11 @@ def _connection_class(of_the_scheme: type[Any]) -> type[Any]:
                 raise RedisConnectionError("the connection was closed in the meantime") from closed
 
     return Connection
+
+
+async def servers_of(client: Redis) -> list[Redis]:
+    """Clients of each server that takes writes: of a cluster's primaries, else the one given."""
+    return await client.primaries() if isinstance(client, ClusterClient) else [client]
 
 
 def longest_call_s(client: Redis) -> float:

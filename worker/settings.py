@@ -5,10 +5,11 @@ or a plain number of seconds.
 """
 
 import ipaddress
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import cached_property
-from typing import Annotated, Literal, Self
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AliasChoices,
@@ -27,6 +28,7 @@ from worker.domain.durability import Durability
 from worker.domain.durations import Duration, duration_ms
 from worker.domain.job import DoubtProbe
 from worker.errors import SettingsError
+from worker.redis_places import broker_of, check_broker_url, checked_ledger_url
 from worker.setting_groups import (
     PREFIX,
     CircuitSettings,
@@ -64,8 +66,16 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_nested_delimiter="__", extra="ignore", frozen=True, hide_input_in_errors=True
     )
 
-    redis_url: str = Field("redis://127.0.0.1:6379/0", description="the ledger: redis://, rediss:// or unix://")
-    broker_url: str = Field("", description="Celery's broker; default: the ledger's server, next database")
+    redis_url: str = Field(
+        "redis://127.0.0.1:6379/0",
+        description="the ledger: redis://, rediss:// or unix://; redis+cluster://host,host or "
+        "redis+sentinel://host,host/service/0 (docs/redis.md)",
+    )
+    broker_url: str = Field(
+        "",
+        description="Celery's broker, as amqp://…; default: the ledger's server, next database. A ledger on a cluster "
+        "needs it",
+    )
     redis_timeout: Duration = Field(
         timedelta(seconds=2),
         description="longest wait for one answer of Redis; a call is tried three times, then it is an error",
@@ -217,13 +227,12 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _redis_url_leads_to_a_database(cls, url: str) -> str:
-        try:
-            usable = urlsplit(url).scheme in ("redis", "rediss", "unix") and bool(_next_database(url))
-        except ValueError:
-            usable = False
-        if not usable:
-            raise ValueError("must be redis://host:port/0, rediss://… or unix:///path?db=0, the database a number")
-        return url
+        return checked_ledger_url(url)
+
+    @model_validator(mode="after")
+    def _broker_is_none_on_a_cluster(self) -> Self:
+        check_broker_url(self.broker_url, self.redis_url)
+        return self
 
     @field_validator("durability_timeout")
     @classmethod
@@ -263,7 +272,12 @@ class Settings(BaseSettings):
     @cached_property
     def effective_broker_url(self) -> str:
         """AXN_BROKER_URL, or the ledger's server with the next database, in Celery's notation."""
-        return self.broker_url or _next_database(self.redis_url)
+        return broker_of(self.broker_url, self.redis_url).url
+
+    @cached_property
+    def broker_options(self) -> Mapping[str, Any]:
+        """What Celery must be told of the broker beside its URL."""
+        return broker_of(self.broker_url, self.redis_url).transport_options
 
     @property
     def lease_ms(self) -> int:
@@ -278,15 +292,6 @@ def _is_proxy(url: str) -> bool:
     except ValueError:
         return False
     return parts.scheme == "http" and is_whole and not (parts.path.strip("/") or parts.query or parts.fragment)
-
-
-def _next_database(redis_url: str) -> str:
-    parts = urlsplit(redis_url)
-    options = dict(parse_qsl(parts.query))
-    if parts.scheme == "unix":
-        return f"redis+socket://{parts.path}?virtual_host={int(options.get('db', '0')) + 1}"
-    database = options.pop("db", "") or parts.path.strip("/") or "0"  # redis-py, too, prefers the query's
-    return parts._replace(path=f"/{int(database) + 1}", query=urlencode(options)).geturl()
 
 
 def load_settings() -> Settings:

@@ -12,6 +12,7 @@ from worker.doctor.finding import Finding, error, good, unknown, warning
 from worker.ledger.keys import VERSION
 from worker.ledger.server_check import redis_warnings
 from worker.redis_faults import redis_fault
+from worker.redis_scripts import servers_of
 
 _PINGS = 20
 _SLOW_MS = 5.0
@@ -35,15 +36,20 @@ async def check_redis(redis: Redis, clock: Clock) -> list[Finding]:
         return [_fault("redis", failure)]
     findings = [_latency(latency_ms)]
     findings.append(await _writable(redis))
-    findings.append(await _clock(redis, clock))
+    for server in await servers_of(redis):
+        findings += [await _clock(server, clock), *await _server(server)]
+    return list(dict.fromkeys(findings))  # what the nodes of a cluster have in common is told once
+
+
+async def _server(redis: Redis) -> list[Finding]:
     try:
         info = await redis.info()
     except (RedisError, OSError) as failure:
         told = (
             f"INFO could not be read ({type(failure).__name__}): append-only file, eviction and memory are not judged"
         )
-        return [*findings, unknown("redis.settings", told)]
-    return [*findings, *_settings(info), _memory(info)]
+        return [unknown("redis.settings", told)]
+    return [*_settings(info), _memory(info)]
 
 
 async def _latency_ms(redis: Redis, clock: Clock) -> float:

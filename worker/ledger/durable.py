@@ -3,7 +3,8 @@
 WAIT and WAITAOF speak of the writes of their own connection, so they travel in one pipeline with the filing: a
 pipeline is sent on one connection, and sent again as a whole when that one breaks. A job that was filed before is not
 written again, which would leave nothing to wait for: the marker, written in every such pipeline, follows the earlier
-write in the server's one stream of writes, and where the marker is, that write is too.
+write in the server's one stream of writes, and where the marker is, that write is too. In a cluster each node that
+has some of the jobs gets their markers and the wait, and what the least of them reached counts.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ from worker.ledger.keys import durability_marker_key
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import NewJob
 from worker.redis_faults import asking
+from worker.redis_scripts import servers_of
 
 _FIRST_WITH_WAITAOF = "Redis 7.2 or Valkey"
 _PROBE_MS = 1
@@ -73,13 +75,13 @@ class DurableOpening:
             raise
         # Managed servers often forbid CONFIG; there a wrong setting shows as a wait that is never confirmed.
         with contextlib.suppress(ResponseError):
-            if (await self._redis.config_get("appendfsync")).get("appendfsync") == "no":
-                return "the server never forces its file to disk; set `appendfsync everysec` or `always`"
+            for server in await servers_of(self._redis):
+                if (await server.config_get("appendfsync")).get("appendfsync") == "no":
+                    return "the server never forces its file to disk; set `appendfsync everysec` or `always`"
         return ""
 
     async def _lack_of_replicas(self) -> str:
-        replication: dict[str, Any] = await self._redis.info("replication")
-        online = sum(isinstance(entry, dict) and entry.get("state") == "online" for entry in replication.values())
+        online = min([_replicas_in(await server.info("replication")) for server in await servers_of(self._redis)])
         if online >= self._replicas:
             return ""
         return (
@@ -103,24 +105,31 @@ class DurableOpening:
         pipeline = self._redis.pipeline(transaction=False)
         for job in jobs:
             await self._ledger.queue_opening(pipeline, job)
-        pipeline.set(durability_marker_key(jobs[0].job_id), 1)
+        markers = list(dict.fromkeys(durability_marker_key(job.job_id) for job in jobs))
+        for marker in markers:  # in a cluster each node writes, and waits
+            pipeline.set(marker, 1)
         if durability is Durability.FSYNCED:
             pipeline.waitaof(1, 0, self._timeout_ms)
         else:
             pipeline.wait(self._replicas, self._timeout_ms)
         async with asking(self._redis, is_one_call=False):
-            *replies, marked, waited = await pipeline.execute(raise_on_error=False)
-            answers = self._ledger.opening_answers(jobs, replies)
-        shortfall = self._shortfall(durability, marked, waited)
+            *replies, waited = await pipeline.execute(raise_on_error=False)
+            answers = self._ledger.opening_answers(jobs, replies[: len(jobs)])
+        shortfall = self._shortfall(durability, [*replies[len(jobs) :], waited])
         if shortfall:
             self._offered.discard(durability)
         return answers, shortfall
 
-    def _shortfall(self, durability: Durability, marked: Any, waited: Any) -> str:
-        refused = next((reply for reply in (marked, waited) if isinstance(reply, Exception)), None)
+    def _shortfall(self, durability: Durability, replies: Sequence[Any]) -> str:
+        refused = next((reply for reply in replies if isinstance(reply, Exception)), None)
         if refused:
             return f"the server refused to wait ({refused})"
+        waited = replies[-1]
         within = f"within {self._timeout_ms / 1000:g} s (AXN_DURABILITY_TIMEOUT)"
         if durability is Durability.FSYNCED:
             return "" if waited[0] >= 1 else f"it was not on disk {within}"
         return "" if waited >= self._replicas else f"{waited} of {self._replicas} replicas had it {within}"
+
+
+def _replicas_in(replication: dict[str, Any]) -> int:
+    return sum(isinstance(entry, dict) and entry.get("state") == "online" for entry in replication.values())

@@ -7,6 +7,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from worker.logs import get_log
+from worker.redis_scripts import servers_of
 
 _OLDEST_MAJOR = 7
 
@@ -48,9 +49,9 @@ def _major(version: str) -> int:
 async def log_redis_warnings(redis: Redis) -> None:
     """Ask the server and log what could lose jobs, each in one line."""
     try:
-        info = await redis.info()
+        told = [redis_warnings(await server.info()) for server in await servers_of(redis)]
     except (RedisError, OSError) as failure:
         _log.warning("the ledger's Redis: its settings could not be read", error=type(failure).__name__)
         return
-    for warning in redis_warnings(info):
+    for warning in dict.fromkeys(warning for warnings in told for warning in warnings):
         _log.warning(f"the ledger's Redis: {warning}")

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from redis.asyncio import Redis
 
@@ -59,12 +60,15 @@ class Timetable:
         for partition in ALL_PARTITIONS:
             pipeline.zrange(timetable_key(partition), 0, 0, withscores=True)
         pipeline.time()
-        *firsts, (seconds, micros) = await pipeline.execute()
+        *firsts, now = await pipeline.execute(raise_on_error=False)
+        if any(isinstance(answer, Exception) for answer in (*firsts, now)):
+            return True  # taking what is due tells which partitions are away
+        seconds, micros = now
         now_ms = int(seconds) * 1000 + int(micros) // 1000
         return any(float(at_ms) <= now_ms + 1 for first in firsts for _, at_ms in first)
 
     async def take_due(self, taken_up: Mapping[Lane, float] | None = None) -> Due:
-        """Everything that is due, from all partitions in one round trip.
+        """Everything that is due, from all partitions in one round trip; from those that answer where some do not.
 
         Args:
             taken_up: per lane, Unix ms; the messages published before have been taken up by a worker, so an entry that
@@ -76,7 +80,7 @@ class Timetable:
         pipeline = self._redis.pipeline(transaction=False)
         for partition in ALL_PARTITIONS:
             await self._take_due([timetable_key(partition)], [self._most, self._next_look_ms, *lanes], client=pipeline)
-        replies = await pipeline.execute()
+        replies = _answered(await pipeline.execute(raise_on_error=False))
         return Due(
             now_ms=max(int(reply[0]) for reply in replies),
             entries=_entries([member for reply in replies for member in reply[2:]]),
@@ -95,7 +99,10 @@ class Timetable:
         if taken_up:
             pipeline.hset(PROGRESS_KEY, mapping={lane.value: at_ms for lane, at_ms in taken_up.items()})
         pipeline.hgetall(PROGRESS_KEY)
-        told: dict[str, str] = (await pipeline.execute())[-1]
+        told = (await pipeline.execute(raise_on_error=False))[-1]
+        if isinstance(told, Exception):
+            _log.warning("timetable: how far messages have come is not told", error=type(told).__name__)
+            return {}
         known = {lane.value: lane for lane in Lane}
         return {known[name]: int(at_ms) for name, at_ms in told.items() if name in known}
 
@@ -105,6 +112,16 @@ class Timetable:
         for partition in ALL_PARTITIONS:
             pipeline.zcard(timetable_key(partition))
         return sum(await pipeline.execute())
+
+
+def _answered(replies: list[Any]) -> list[Any]:
+    """Without those that are errors; raises the first of them where there is nothing else."""
+    good = [reply for reply in replies if not isinstance(reply, Exception)]
+    if not good:
+        raise replies[0]
+    if len(good) < len(replies):
+        _log.warning("timetable: partitions are away; the others go on", away=len(replies) - len(good), of=len(replies))
+    return good
 
 
 def _entries(members: list[str]) -> list[tuple[Lane, str]]:

@@ -1,6 +1,5 @@
 """The alarm of the workers: an error in the log, once in a while, when bindings will end before they can be renewed."""
 
-import logging
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -14,10 +13,11 @@ from worker.ledger.kept_binding import KeptBinding
 from worker.ledger.keys import VERSION
 from worker.ledger.renewal_pressure import failing_ids, is_anything_due, pressure
 from worker.ledger.renewals import Renewals
+from worker.logs import get_log
 from worker.pace.state import AccountState
 from worker.registry.outlook import ACTION, RISK_SPANS_MS, renewal_pace, will_end_unrenewed
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 LOOK_EVERY_MS = 60_000
 AGAIN_AFTER_MS = 900_000
 FAILING_ENDS_WITHIN_MS = 3_600_000
@@ -110,9 +110,9 @@ class RenewalAlarm:
             try:
                 await self.look()
             except (RedisError, OSError) as failure:
-                _log.warning("renewal alarm: Redis is away (%s)", type(failure).__name__)
+                _log.warning("renewal alarm: Redis is away", error=type(failure).__name__)
             except AxnError as failure:
-                _log.warning("renewal alarm: %s", failure)
+                _log.warning("renewal alarm cannot look", message=str(failure))
 
     async def look(self) -> Risk | None:
         """Look once, and log an error if there is reason and nobody has for a while. None where nothing is due."""
@@ -120,7 +120,7 @@ class RenewalAlarm:
             return None
         risk = await self._view.risk()
         if risk.is_any and await self._redis.set(self._key, "1", nx=True, px=AGAIN_AFTER_MS):
-            _log.error("%s", alarm_text(risk))
+            _log.error("bindings end before they can be renewed", message=alarm_text(risk))
         return risk
 
 

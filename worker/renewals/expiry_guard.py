@@ -1,6 +1,5 @@
 """No renewal before it is known that ExpireDate reads as it was set: see `worker.ledger.expiry_checks`."""
 
-import logging
 import secrets
 from dataclasses import dataclass
 
@@ -9,12 +8,13 @@ from worker.domain.expiration import parse_expiration, unix_ms
 from worker.domain.outcome import Verdict
 from worker.ledger.expiry_checks import ExpiryCheck, ExpiryChecks, ExpiryState
 from worker.ledger.kept_binding import KeptBinding
+from worker.logs import get_log
 from worker.provider.actions import QuerySubscriptionDetail
 from worker.provider.api import ProviderApi
 from worker.provider.replies import SubscriptionDetail
 from worker.renewals.telling import wire_of
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 _CHECKING_MS = 120_000
 _LOOK_LATER_MS = 2_000
 _LOOK_AT_MISMATCH_MS = 120_000
@@ -156,7 +156,8 @@ class ExpiryGuard:
         )
         if not is_good:
             _log.error(
-                "renewals of this account stand still: binding %s was set to %s and reads %s, so renewing could "
+                "renewals of this account stand still: its times read otherwise than they are set, so renewing could "
                 "shorten bindings. Find out why, then run `axn renewals check --again`",
-                kept.binding_id, wire_of(expected), wire_of(read_at) if read_at else "as nothing that is a time",
+                binding_id=kept.binding_id, was_set_to=wire_of(expected),
+                reads=wire_of(read_at) if read_at else "as nothing that is a time",
             )  # fmt: skip

@@ -5,7 +5,6 @@ and a binding that is still there is not bound a second time. Binding anew is a 
 from the binding and the step, so that it is filed once; the old binding is looked at until that job has ended.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -21,6 +20,7 @@ from worker.ledger.kept_binding import KeptBinding
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import BrokenRecordError, NewJob
 from worker.ledger.renewals import Place, RenewalEnd, Renewals
+from worker.logs import get_log
 from worker.provider.api import ProviderApi
 from worker.provider.nonce import new_seed
 from worker.renewals.expiry_guard import detail_of
@@ -29,7 +29,7 @@ from worker.renewals.rules import Failure, RenewalRules, bounded_delay_ms, is_la
 from worker.renewals.telling import told_of, wire_of
 from worker.steps import reached
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 _FOLLOW_MS = 2_000
 _FOLLOW_SLOWLY_MS = 60_000
 _LOOK_AT_DOUBT_MS = 300_000
@@ -130,7 +130,9 @@ class GoneDesk:
         fields: dict[str, str | int] = {"renew_step": step, "renew_job": job.job_id, **CLEAN}
         end = RenewalEnd(now_ms + _FOLLOW_MS, code=code, status=status, what=what, fields=fields)
         if await self.renewals.settle(kept, end):
-            _log.warning("binding %s: had ended; job %s binds it anew (%s)", kept.binding_id, job.job_id, step)
+            _log.warning(
+                "binding had ended; a job binds it anew", binding_id=kept.binding_id, job_id=job.job_id, step=step
+            )
             reached("renewal.gone", kept.binding_id, way=step)
             await self._file(job)
 
@@ -155,14 +157,14 @@ class GoneDesk:
         record: dict[str, str | int] = {"renew_step": "", "renew_job": "", "replaced_by": job.job_id, "renew_code": ""}
         end = RenewalEnd(None, status="replaced", what="rebound", fields=record, callback=callback)
         await self.renewals.settle(kept, end)
-        _log.warning("binding %s: bound anew by job %s", kept.binding_id, job.job_id)
+        _log.warning("binding bound anew", binding_id=kept.binding_id, job_id=job.job_id)
 
     async def _lose(self, kept: KeptBinding, code: str, message: str, now_ms: int) -> None:
         callback = self._told(kept, BindingEvent.LOST, now_ms, {"code": code, "message": message})
         fields: dict[str, str | int] = {"renew_step": "", "renew_job": "", "renew_code": code}
         end = RenewalEnd(None, status="lapsed", what="lost", fields=fields, callback=callback)
         if await self.renewals.settle(kept, end):
-            _log.error("binding %s: lost: %s %s", kept.binding_id, code, message)
+            _log.error("binding lost", binding_id=kept.binding_id, code=code, message=message)
 
     async def _correct(self, kept: KeptBinding, expires_at: int, now_ms: int) -> None:
         """Somebody else has set a later end: ours is wrong."""
@@ -185,8 +187,10 @@ class GoneDesk:
         if job is not None and job.is_bound:
             unbind = _unbind_job(kept, job)
             await self.ledger.open(unbind)
-            _log.warning("binding %s: ended by a person while job %s bound it anew; job %s unbinds that",
-                         kept.binding_id, job.job_id, unbind.job_id)  # fmt: skip
+            _log.warning(
+                "binding ended by a person while it was bound anew; another job unbinds that",
+                binding_id=kept.binding_id, job_id=unbind.job_id,
+            )  # fmt: skip
         return dropped(kept.binding_id)
 
     async def _job(self, job_id: str) -> Job | None:

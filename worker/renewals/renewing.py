@@ -9,7 +9,6 @@ it gives way and comes back, so that the last word is a person's.
 """
 
 import dataclasses
-import logging
 import secrets
 from dataclasses import dataclass
 from typing import Protocol
@@ -25,6 +24,7 @@ from worker.ledger.kept_binding import KeptBinding
 from worker.ledger.ledger import Ledger
 from worker.ledger.renewal_keys import renewal_holder
 from worker.ledger.renewals import Place, RenewalEnd, Renewals
+from worker.logs import get_log
 from worker.pace.permit import Permit
 from worker.provider.actions import UpdateSubscription
 from worker.provider.nonce import attempt_nonce
@@ -33,7 +33,7 @@ from worker.renewals.rules import Failure, RenewalRules, bounded_delay_ms, failu
 from worker.renewals.telling import moment_of, told_of, wire_of
 from worker.steps import reached
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 _ACTION = "UpdateSubscription"
 _CHANGED_MS = 200
 _BUSY_MS = 500
@@ -163,7 +163,7 @@ class Renewer:
             failure = failure_of(kept, outcome, now_ms, self.rules)
             is_settled, is_unclear = await self.failed(kept, failure, now_ms), failure.is_unclear
         if not is_settled:
-            _log.info("renewal of %s: settled by another session", kept.binding_id)
+            _log.info("renewal settled by another session", binding_id=kept.binding_id)
         return is_settled and not is_unclear
 
     async def _refused(self, kept: KeptBinding, permit: Permit, now_ms: int) -> Place:
@@ -205,7 +205,7 @@ class Renewer:
         is_settled = await self.renewals.settle(kept, end)
         reached("renewal.settled", kept.binding_id, number=number, is_settled=is_settled)
         if is_settled:
-            _log.info("binding %s: renewed, number %d", kept.binding_id, number)
+            _log.info("binding renewed", binding_id=kept.binding_id, number=number)
         return is_settled
 
     async def failed(self, kept: KeptBinding, failure: Failure, now_ms: int) -> bool:
@@ -237,10 +237,12 @@ def failed_end(kept: KeptBinding, failure: Failure, now_ms: int, rules: RenewalR
             kept, BindingEvent.RENEWAL_FAILED, now_ms=now_ms, renewals=kept.number,
             fields={"code": failure.code, "message": failure.message}, full_phone_no_a=rules.full_phone_no_a,
         )  # fmt: skip
-        _log.error("binding %s: cannot be renewed, and ends in %d s: %s %s", kept.binding_id,
-                   (kept.expires_at - now_ms) // 1000, failure.code, failure.message)  # fmt: skip
+        _log.error(
+            "binding cannot be renewed, and ends soon", binding_id=kept.binding_id,
+            ends_in_s=(kept.expires_at - now_ms) // 1000, code=failure.code, message=failure.message,
+        )  # fmt: skip
     else:
-        _log.warning("binding %s: not renewed yet: %s", kept.binding_id, failure.code)
+        _log.warning("binding not renewed yet", binding_id=kept.binding_id, code=failure.code)
     what = "failed" if failure.code != kept.code else ""
     return RenewalEnd(
         now_ms + failure.delay_ms, code=failure.code, what=what, is_unclear=failure.is_unclear, fields=fields,

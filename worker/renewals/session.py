@@ -6,7 +6,6 @@ partition back when its next binding is.
 """
 
 import asyncio
-import logging
 import secrets
 from collections.abc import Sequence
 from functools import partial
@@ -20,11 +19,12 @@ from worker.ledger.kept_binding import NOT_YET, KeptBinding
 from worker.ledger.keys import ALL_PARTITIONS
 from worker.ledger.renewal_keys import partition_of_renewal_id
 from worker.ledger.renewals import Place, Renewals
+from worker.logs import get_log
 from worker.progress import Progress
 from worker.renewals.renewing import dropped, later
 from worker.renewals.rules import RenewalRules
 
-_log = logging.getLogger(__name__)
+_log = get_log(__name__)
 _MOST_COME = 500
 _NOT_YET_MS = 60_000
 _BROKE_OFF_MS = 60_000
@@ -98,9 +98,9 @@ class RenewalSessions:
         try:
             await self._work(partition, token, running)
         except (RedisError, OSError) as failure:
-            _log.warning("renewals of partition %d: Redis is away (%s)", partition, type(failure).__name__)
+            _log.warning("renewals: Redis is away", partition=partition, error=type(failure).__name__)
         except Exception as failure:  # noqa: BLE001 - the timetable begins it again
-            _log.error("renewals of partition %d broke off (%s)", partition, type(failure).__name__)
+            _log.error("renewals broke off", partition=partition, error=type(failure).__name__)
         finally:
             for task in running.values():
                 task.cancel()
@@ -108,7 +108,7 @@ class RenewalSessions:
         try:
             await self._renewals.rest(partition, token=token)
         except (RedisError, OSError) as failure:  # the lease ends by itself
-            _log.warning("renewals of partition %d: Redis is away (%s)", partition, type(failure).__name__)
+            _log.warning("renewals: Redis is away", partition=partition, error=type(failure).__name__)
 
     async def _work(self, partition: int, token: str, running: dict[str, "asyncio.Task[None]"]) -> None:
         while True:
@@ -153,10 +153,12 @@ class RenewalSessions:
         try:
             place = await self._renewer.renew(kept)
         except (RedisError, OSError) as failure:
-            _log.warning("binding %s: Redis is away (%s), renewed again", kept.binding_id, type(failure).__name__)
+            _log.warning(
+                "renewal: Redis is away, it is made again", binding_id=kept.binding_id, error=type(failure).__name__
+            )
             return
         except Exception as failure:  # noqa: BLE001 - one binding's trouble is its own
-            _log.error("binding %s: renewal broke off (%s)", kept.binding_id, type(failure).__name__)
+            _log.error("renewal broke off", binding_id=kept.binding_id, error=type(failure).__name__)
             place = later(kept, _BROKE_OFF_MS)
         if place is not None:
             await self._renewals.sort(partition, [place])
@@ -172,7 +174,7 @@ def _place_of(binding_id: str, kept: KeptBinding | str, now_ms: int) -> Place:
     if isinstance(kept, str):
         if kept == NOT_YET:
             return Place(binding_id, is_due=False, at_ms=now_ms + _NOT_YET_MS)
-        _log.warning("binding %s: has no record that can be renewed; it is kept no more", binding_id)
+        _log.warning("binding has no record that can be renewed; it is kept no more", binding_id=binding_id)
         return dropped(binding_id)
     if kept.step or (kept.is_active and not kept.is_closed):
         return Place(binding_id, is_due=True, at_ms=kept.expires_at)

@@ -1,0 +1,1 @@
+"""The ledger on more than one plain Redis: Cluster, Sentinel, TLS, and a user of the least rights."""
