@@ -7,8 +7,8 @@ ORDERS ?= 1000
 demo: .venv/installed-embedded ## the whole way of 1,000 orders on this machine
 	$(BIN)/axn demo --orders $(ORDERS)
 
-test: .venv/installed-dev ## all tests
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+test: .venv/installed-dev ## all tests; many wait for processes, so three at a time keep two cores busy
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 test-cluster: .venv/installed-dev ## the tests of ledger, delivery, attempts, pace and batches on a cluster
 	$(BIN)/python -m tests.redis_topologies.on_cluster
