@@ -218,7 +218,7 @@ async def test_whatever_is_mixed_the_person_s_word_is_the_last_and_both_sides_ag
             else:
                 assert kept.expires_at == unix_ms(parse_expiration(kept.expiration)) == binding.expires_at * 1000
                 assert (kept.expires_at - word) % DAY == 0, "the last word, or renewals that came after it"
-        assert len(sent) >= len(ids), "there was something to mix"
+        assert sent, "there was something to mix"
 
 
 async def ended(bench: Bench, job_id: str, state: str) -> None:
