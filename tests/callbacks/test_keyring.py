@@ -14,6 +14,7 @@ from worker.callbacks.rotation import Rotations, host_owner, named_owner
 from worker.callbacks.signature import HmacKey, SigningKey
 from worker.clock import SystemClock
 from worker.domain.callback_secret import SecretOwner
+from worker.domain.masking import mask_text
 from worker.ledger.callback_secrets import CallbackSecrets, StoredSecret
 
 SHOP = host_owner("shop.example")
@@ -161,7 +162,7 @@ async def test_a_key_that_cannot_be_used_here_leaves_the_signing_to_the_others(
     monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric", None)
     with caplog.at_level(logging.ERROR):
         assert await secrets_of(keyring_on(store, clock, default=())) == [old.key.secret]
-    assert f"callback key unusable owner=host:shop.example fingerprint={new.fingerprint}" in caplog.text
+    assert f"callback key unusable owner=host:shop.example fingerprint={mask_text(new.fingerprint)}" in caplog.text
     assert new.key.secret not in caplog.text
 
 
