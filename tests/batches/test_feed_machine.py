@@ -1,18 +1,15 @@
 """Any order of feeding, dying, ending, pausing and retrying: one job per row and round, and counts that add up."""
 
-import asyncio
 from collections import Counter
-from collections.abc import Awaitable
-from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, invariant, rule, run_state_machine_as_test
 
+from tests.redis_machine import RedisMachine
 from worker.batches.feeding import Session
 from worker.domain.batch import BatchState, batch_id_for_name, row_job_id
 from worker.local.redis_server import EmbeddedRedis
-from worker.redis_scripts import connect
 
 from .feed_bench import BOUND, DOUBT, FAILED, Crash, FeedBench, bind_rows, row
 
@@ -25,28 +22,14 @@ WINDOW = 3
 RETRIABLE = {"failed", "refused"}
 
 
-class FeedMachine(RuleBasedStateMachine):
-    url = ""
-
+class FeedMachine(RedisMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.runner = asyncio.Runner()
-        self.redis = connect(self.url, timeout_ms=2000)
         self.bench = FeedBench(self.redis)
         self.sessions: list[Session | None] = [None, None]
         self.ends: dict[str, str] = {}  # job -> state that it was told
         self.round = 0
         self.tried: set[tuple[int, int]] = set()  # (row, round) that may have a job
-
-    def run(self, awaitable: Awaitable[Any]) -> Any:
-        async def awaited() -> Any:
-            return await awaitable
-
-        return self.runner.run(awaited())
-
-    def teardown(self) -> None:
-        self.run(self.redis.aclose())
-        self.runner.close()
 
     @initialize()
     def start(self) -> None:

@@ -1,22 +1,20 @@
 """Callbacks with one order key go out one at a time, in the order of their ends, whoever dies in the midst."""
 
-import asyncio
-from collections.abc import Awaitable
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, invariant, rule, run_state_machine_as_test
 from redis.asyncio import Redis
 
 from tests.ledger.support import BOUND, callback_record_of, claimed, lapse, ledger_of, opened, owed, put
+from tests.redis_machine import RedisMachine
 from worker.callbacks.results import TryResult
 from worker.ledger.callback_order import CallbackOrder
 from worker.ledger.keys import callback_key, order_keys, order_member, order_name, receiver_key, webhook_id_of
 from worker.ledger.records import Claim, Settlement
 from worker.local.redis_server import EmbeddedRedis
-from worker.redis_scripts import connect
 
 from .support import MADE, FakeSender, deliver, delivery_of, owing, owing_callback, settled
 
@@ -153,27 +151,17 @@ class DyingSender(FakeSender):
         return result
 
 
-class OrderMachine(RuleBasedStateMachine):
+class OrderMachine(RedisMachine):
     """Workers end jobs and deliver callbacks of one key, and die at each step."""
-
-    url = ""
 
     def __init__(self) -> None:
         super().__init__()
-        self.runner = asyncio.Runner()
-        self.redis: Redis = connect(self.url, timeout_ms=2000)
         self.ledger = ledger_of(self.redis)
         self.order = CallbackOrder(self.redis, look_ms=1)
         self.jobs = 0
         self.ended: list[str] = []
         self.half: list[Claim] = []
         self.delivery: Any = None
-
-    def run(self, awaitable: Awaitable[Any]) -> Any:
-        async def awaited() -> Any:
-            return await awaitable
-
-        return self.runner.run(awaited())
 
     @initialize()
     def start(self) -> None:
@@ -188,8 +176,7 @@ class OrderMachine(RuleBasedStateMachine):
         finally:
             if self.delivery is not None:
                 self.run(self.delivery.drain(0))
-            self.run(self.redis.aclose())
-            self.runner.close()
+            super().teardown()
 
     def new_worker(self) -> None:
         async def made() -> Any:

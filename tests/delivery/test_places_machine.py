@@ -1,21 +1,18 @@
 """However processes ask, try, fail and die: never more tries than places, never two probes, never stuck."""
 
-import asyncio
-from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, invariant, rule, run_state_machine_as_test
 from redis.asyncio import Redis
 
 from tests.ledger.support import put
+from tests.redis_machine import RedisMachine
 from worker.ledger.keys import receiver_key, receiver_places_key
 from worker.ledger.receivers import ReceiverLedger, ReceiverRules, ReceiverState, Told
 from worker.local.redis_server import EmbeddedRedis
-from worker.redis_scripts import connect
 
 HOST = "shop.example"
 MOST = 4
@@ -33,21 +30,11 @@ class Process:
     in_use: int = 0
 
 
-class PlacesMachine(RuleBasedStateMachine):
-    url = ""
-
+class PlacesMachine(RedisMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.runner = asyncio.Runner()
-        self.redis: Any = connect(self.url, timeout_ms=2000)
         self.named = 0
         self.processes: list[Process] = []
-
-    def run(self, awaitable: Awaitable[Any]) -> Any:
-        async def awaited() -> Any:
-            return await awaitable
-
-        return self.runner.run(awaited())
 
     @initialize()
     def start(self) -> None:
@@ -59,8 +46,7 @@ class PlacesMachine(RuleBasedStateMachine):
             if self.processes:
                 self.recover()
         finally:
-            self.run(self.redis.aclose())
-            self.runner.close()
+            super().teardown()
 
     def new_process(self) -> Process:
         self.named += 1

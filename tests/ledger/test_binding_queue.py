@@ -1,18 +1,14 @@
 """A binding is changed by one job at a time, the one accepted first before the others."""
 
-import asyncio
-from collections.abc import Awaitable
-from typing import Any
-
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, invariant, rule, run_state_machine_as_test
 from redis.asyncio import Redis
 
+from tests.redis_machine import RedisMachine
 from worker.domain.job_ids import partition_of
 from worker.ledger.binding_queue import BindingQueue
 from worker.local.redis_server import EmbeddedRedis
-from worker.redis_scripts import connect
 
 SUBS_ID = "1000000768798832"
 TTL_MS = 60_000
@@ -89,29 +85,18 @@ async def test_a_line_that_all_have_left_leaves_nothing_behind(redis: Redis) -> 
 JOBS = {"a": 3, "b": 1, "c": 2, "d": 2, "e": 1_796_097_600_000}
 
 
-class BindingQueueMachine(RuleBasedStateMachine):
+class BindingQueueMachine(RedisMachine):
     """Jobs come, ask, leave and are heard twice, in any order; beside it a model of what must be."""
-
-    url = ""
 
     def __init__(self) -> None:
         super().__init__()
-        self.runner = asyncio.Runner()
-        self.redis: Redis = connect(self.url, timeout_ms=2000)
         self.queue = queue_on(self.redis)
         self.waiting: set[str] = set()
         self.holder = ""
 
-    def run(self, awaitable: Awaitable[Any]) -> Any:
-        async def awaited() -> Any:
-            return await awaitable
-
-        return self.runner.run(awaited())
-
     def teardown(self) -> None:
         self.everyone_gets_the_binding_in_the_end()
-        self.run(self.redis.aclose())
-        self.runner.close()
+        super().teardown()
 
     @initialize()
     def empty(self) -> None:

@@ -1,17 +1,15 @@
 """Bindings bound, updated, unbound, replaced, made anew, lapsed and swept in any order: records and indexes agree."""
 
-import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Awaitable
 from datetime import UTC, datetime
 from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
-from redis.asyncio import Redis
+from hypothesis.stateful import initialize, invariant, rule, run_state_machine_as_test
 
+from tests.redis_machine import RedisMachine
 from worker.domain.binding import BindingStatus
 from worker.domain.expiration import wire_expiration
 from worker.domain.job import JobState
@@ -21,7 +19,6 @@ from worker.ledger.keys import ALL_PARTITIONS, binding_index_key, bindings_key, 
 from worker.ledger.records import AttemptKnowledge, Settlement
 from worker.ledger.registration import digest_of
 from worker.local.redis_server import EmbeddedRedis
-from worker.redis_scripts import connect
 
 from .support import KEEP_MS, PHONE, bindings_of, claimed, ledger_of, new_job, now_ms, put
 
@@ -32,29 +29,15 @@ EXPIRATIONS = st.sampled_from(["2098-01-01 00:00:00", "2099-01-01 00:00:00"])
 SUBS_IDS = st.sampled_from(["100", "200", "42"])
 
 
-class BindingsMachine(RuleBasedStateMachine):
-    url = ""
-
+class BindingsMachine(RedisMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.runner = asyncio.Runner()
-        self.redis: Redis = connect(self.url, timeout_ms=2000)
         self.ledger, self.bindings = ledger_of(self.redis), bindings_of(self.redis)
         self.parameters: dict[str, dict[str, str]] = {}
         self.subs_ids: dict[str, str] = {}
         self.ended: dict[str, BindingStatus] = {}
         self.lapsed: dict[str, bool] = {}
         self.made: list[tuple[str, BindingChange]] = []
-
-    def run(self, awaitable: Awaitable[Any]) -> Any:
-        async def awaited() -> Any:
-            return await awaitable
-
-        return self.runner.run(awaited())
-
-    def teardown(self) -> None:
-        self.run(self.redis.aclose())
-        self.runner.close()
 
     @initialize()
     def empty(self) -> None:

@@ -1,14 +1,12 @@
 """Any order of opening, claiming, settling, dying and ticking keeps the ledger's promises."""
 
-import asyncio
-from collections.abc import Awaitable
 from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
-from redis.asyncio import Redis
+from hypothesis.stateful import initialize, invariant, rule, run_state_machine_as_test
 
+from tests.redis_machine import RedisMachine
 from worker.domain.job import JobState, Lane
 from worker.domain.job_ids import job_id_for_key
 from worker.ledger.keys import job_keys, member_of
@@ -16,7 +14,6 @@ from worker.ledger.ledger import Ledger
 from worker.ledger.records import AttemptKnowledge, Claim, Settlement
 from worker.ledger.timetable import Timetable
 from worker.local.redis_server import EmbeddedRedis
-from worker.redis_scripts import connect
 
 from .support import BOUND, ledger_of, look_at, new_job, put, record_of, waiting
 
@@ -31,13 +28,9 @@ SETTLEMENTS = (*ENDS, *(waiting(0, knowledge) for knowledge in AttemptKnowledge)
 UNFINISHED = {"accepted", "submitting", "waiting"}
 
 
-class LedgerMachine(RuleBasedStateMachine):
-    url = ""
-
+class LedgerMachine(RedisMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.runner = asyncio.Runner()
-        self.redis: Redis = connect(self.url, timeout_ms=2000)
         self.ledger: Ledger = ledger_of(self.redis)
         self.timetable = Timetable(self.redis, next_look_ms=5_000, most_per_partition=10)
         self.tokens = 0
@@ -47,16 +40,6 @@ class LedgerMachine(RuleBasedStateMachine):
         self.attempts: dict[str, int] = {}
         self.bound: dict[str, dict[str, str]] = {}
         self.fences: dict[str, int] = {}
-
-    def run(self, awaitable: Awaitable[Any]) -> Any:
-        async def awaited() -> Any:
-            return await awaitable
-
-        return self.runner.run(awaited())
-
-    def teardown(self) -> None:
-        self.run(self.redis.aclose())
-        self.runner.close()
 
     @initialize()
     def empty(self) -> None:

@@ -6,9 +6,12 @@ written, or whose callback is settled already, is taken out by whoever finds it 
 the timetable, so that somebody always does.
 """
 
+from collections.abc import Awaitable, Callable
+
 from redis.asyncio import Redis
 
 from worker.domain.job import JobState
+from worker.ledger.callback_records import OwedCallback
 from worker.ledger.keys import callback_key, job_keys, job_of_webhook, order_keys, order_member
 from worker.redis_scripts import load_script
 
@@ -34,6 +37,24 @@ class CallbackOrder:
         """Take a place, once. Returns who is at the head."""
         head: str = await self._enter(order_keys(name), [webhook_id, order_member(name), self._look_ms])
         return head
+
+    async def settling(self, callback: OwedCallback | None, write: Callable[[], Awaitable[bool]]) -> bool:
+        """Write an end, with the place of the callback that it owes, if that has an order.
+
+        The place comes first: an end that is written later must not overtake this one in between. One that was not
+        written after all gives it back.
+
+        Args:
+            callback: that the end owes, if any.
+            write: writes the end; whether it was written.
+        """
+        if callback is None or not callback.order_name:
+            return await write()
+        await self.enter(callback.order_name, callback.webhook_id)
+        is_written = await write()
+        if not is_written:
+            await self.leave(callback.order_name, callback.webhook_id, is_withdrawn=True)
+        return is_written
 
     async def leave(self, name: str, webhook_id: str, *, is_withdrawn: bool = False) -> str:
         """Give the place back.

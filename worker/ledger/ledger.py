@@ -187,15 +187,7 @@ class Ledger:
         """
         if settlement.state.is_bound:
             settlement = await self._keeping.begin(claim, settlement)
-        callback = settlement.callback
-        if callback is None or not callback.order_name:
-            return await self._settle_now(claim, settlement)
-        # Its place in the order comes first: an end that is written later must not overtake this one in between.
-        await self._order.enter(callback.order_name, callback.webhook_id)
-        is_settled = await self._settle_now(claim, settlement)
-        if not is_settled:
-            await self._order.leave(callback.order_name, callback.webhook_id, is_withdrawn=True)
-        return is_settled
+        return await self._order.settling(settlement.callback, lambda: self._settle_now(claim, settlement))
 
     async def _settle_now(self, claim: Claim, settlement: Settlement) -> bool:
         keys = job_keys(claim.job_id)

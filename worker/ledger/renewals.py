@@ -204,15 +204,7 @@ class Renewals:
         Returns:
             False where the binding is another one by now than was read: nothing was written.
         """
-        callback = end.callback
-        if callback is None or not callback.order_name:
-            return await self._settle_now(kept, end)
-        # As `Ledger.settle`: its place in the order comes first.
-        await self._order.enter(callback.order_name, callback.webhook_id)
-        is_settled = await self._settle_now(kept, end)
-        if not is_settled:
-            await self._order.leave(callback.order_name, callback.webhook_id, is_withdrawn=True)
-        return is_settled
+        return await self._order.settling(end.callback, lambda: self._settle_now(kept, end))
 
     async def _settle_now(self, kept: KeptBinding, end: RenewalEnd) -> bool:
         partition, keys, callback = partition_of(kept.binding_id), job_keys(kept.binding_id), end.callback
