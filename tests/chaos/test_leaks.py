@@ -9,6 +9,7 @@ from tests.chaos.leaks import leaks_in_logs
 SOUND = (
     '{"timestamp": "2026-11-24T15:02:07.189Z", "event": "job settled", "job_id": "k13900001234567890123456789", '
     '"code": "SignatureNonceUsed", "request_id": "D5E4A1B2-1234-4A5B-8C6D-139000012345"} 150****0000 axn.bind\n'
+    '"request_id": "71FE1BCC-8465-409A-83A6-D13572501107" request_id=D204745F-FCEA-4A5D-981F-17575960429F\n'
 )
 
 
@@ -18,6 +19,9 @@ SOUND = (
         ("", ""),
         ("of 13900001234\n", "a phone number"),
         ('"15000000000"', "a phone number"),
+        ('"order": "71FE1BCC-8465-409A-83A6-D13572501107"', "a phone number"),
+        ("request_id=71FE1BCC-13572501107", "a phone number"),
+        ('"request_id": "13572501107"', "a phone number"),
         ("key testsecret", "the account's secret"),
         ("whsec_Y2hhb3M6IGRlZmF1bHQga2V5", "a callback key"),
         ('body {"type":"bind.succeeded"', "a callback's body"),
