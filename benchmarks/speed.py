@@ -11,7 +11,8 @@ BindAxn after 50 ms and a receiver of callbacks, each a process of its own that 
 "recv." are their CPU in cores. A job is one bind and one callback. Producer processes first fill a backlog, so that
 they take nothing of the machine while it is worked off; that is measured from the end of a warm-up until the last
 callback. Then they submit one by one, at random, half as many per second as were just done: the wait is from the
-beginning of `submit` to the arrival of the callback with X, less the provider's latency. CPU and memory are those of
+beginning of `submit` to the arrival of the callback with X, less the provider's latency; of ours, also until X stands
+in Redis ("X p50", "X p99"), where `wait` finds it. CPU and memory are those of
 the worker processes alone, as the operating system counts them. Linux only.
 
   ours-checkout  2 `axn worker` processes, every job submitted by itself; settings of production, but the pace's rate,
@@ -186,6 +187,8 @@ _COLUMNS: dict[str, tuple[str, Show]] = {
     "pss_mib": ("PSS MiB", _shown(",.0f")),
     "p50_ms": ("p50 ms", _shown(",.1f")),
     "p99_ms": ("p99 ms", _shown(",.0f")),
+    "x_p50_ms": ("X p50", _shown(",.1f")),
+    "x_p99_ms": ("X p99", _shown(",.0f")),
     "redis_bytes": ("Redis B/job", _shown(",.0f")),
     "redis_commands": ("cmds", _shown(".0f")),
     "redis_cpu_ms": ("Redis ms", _shown(".2f")),

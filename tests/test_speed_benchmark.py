@@ -11,7 +11,7 @@ from benchmarks.speeding.figures import Figures, median
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 COMMAND = [sys.executable, "-m", "benchmarks.speed"]
-ONE = Figures(100, 2, 0.2, 50, 40, None, None, 0, 500, 9, 0.1, 0.1, 0.1, 300, 1)
+ONE = Figures(100, 2, 0.2, 50, 40, None, None, None, None, 0, 500, 9, 0.1, 0.1, 0.1, 300, 1)
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -31,6 +31,7 @@ def test_its_smallest_slice_measures_ours_and_the_floor() -> None:
     assert 40 <= ours["measured"] <= 60
     assert ours["loaded"] > 0
     assert 0 < ours["p50_ms"] <= ours["p99_ms"]
+    assert 0 < ours["x_p50_ms"] <= ours["x_p99_ms"]
     assert floor["p50_ms"] is None
 
 

@@ -17,6 +17,7 @@ class Figures:
         rss_mib, pss_mib: sums over the worker processes; pss counts a page that several share only once.
         p50_ms, p99_ms: at half of that load, from the beginning of `submit` to the arrival of the callback with X,
             less the provider's latency; None where nothing is submitted one by one.
+        x_p50_ms, x_p99_ms: the same until X stands in Redis; None of builds that do not tell it.
         loaded: how many jobs those are of.
         redis_bytes, redis_commands, redis_cpu_ms: per job; bytes both ways, commands within scripts count.
         provider_cores, receiver_cores: of the two servers: what is close to 1 would tell of them, not of the workers.
@@ -31,6 +32,8 @@ class Figures:
     pss_mib: float
     p50_ms: float | None
     p99_ms: float | None
+    x_p50_ms: float | None
+    x_p99_ms: float | None
     loaded: float
     redis_bytes: float
     redis_commands: float

@@ -38,15 +38,15 @@ def request(number: int, lane: Lane, callback_url: str) -> BindRequest:
     )
 
 
-def submit_singles(numbers: Sequence[int], callback_url: str) -> None:
-    """A producer's part on checkout: a call, and so a message, for each."""
-    for number in numbers:
-        producers.submit(request(number, Lane.CHECKOUT, callback_url))
+def submit_singles(numbers: Sequence[int], callback_url: str) -> list[str]:
+    """A producer's part on checkout: a call, and so a message, for each. Returns the jobs' ids."""
+    return [producers.submit(request(number, Lane.CHECKOUT, callback_url)) for number in numbers]
 
 
-def submit_batch(numbers: Sequence[int], callback_url: str) -> None:
-    """A producer's part of a batch: one call, and so one message, for all of them."""
-    producers.submit_many([request(number, Lane.BATCH, callback_url) for number in numbers])
+def submit_batch(numbers: Sequence[int], callback_url: str) -> list[str]:
+    """A producer's part of a batch: one call, and so one message, for all of them. Returns the jobs' ids."""
+    requests = [request(number, Lane.BATCH, callback_url) for number in numbers]
+    return [submitted.job_id for submitted in producers.submit_many(requests)]
 
 
 @cache

@@ -18,8 +18,23 @@ class Fill:
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """A submit.
+
+    Attributes:
+        at: when it began, monotonic seconds.
+        at_unix_ms: the same by the clock that Redis reads.
+        job_id: where the build tells one; else empty.
+    """
+
+    at: float
+    at_unix_ms: float
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Load:
-    """Submit jobs one by one, at random instants (Poisson). Told: when the submit of each began.
+    """Submit jobs one by one, at random instants (Poisson). Told: by their numbers, what has `Begun`.
 
     Attributes:
         first_number: of its jobs; they are counted up from there.
@@ -47,11 +62,12 @@ def run(pipe: Connection, name: str, env: Mapping[str, str], callback_url: str) 
                 pipe.send(time.monotonic() - began)
             case Load() as load:
                 chance = random.Random(load.seed)  # noqa: S311 - arrivals, no secret
-                submitted: dict[int, float] = {}
+                submitted: dict[int, Begun] = {}
                 due, number = load.begin, load.first_number
                 while (due := due + chance.expovariate(load.per_second)) < load.begin + load.seconds:
                     time.sleep(max(0.0, due - time.monotonic()))
-                    submitted[number] = time.monotonic()
-                    submit([number], callback_url)
+                    at, at_unix_ms = time.monotonic(), time.time() * 1000
+                    ids = submit([number], callback_url)
+                    submitted[number] = Begun(at, at_unix_ms, ids[0] if ids else "")
                     number += 1
                 pipe.send(submitted)

@@ -5,7 +5,7 @@ A backlog is filled; what working it off takes is measured; then jobs come at ha
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -19,6 +19,7 @@ from benchmarks.speeding import producing, servers
 from benchmarks.speeding.contestants import Contestant
 from benchmarks.speeding.figures import Figures
 from benchmarks.speeding.workers import Workers, WorkersError
+from worker.ledger.keys import job_keys
 from worker.local.redis_server import EmbeddedRedis
 
 _POLL_S = 0.02
@@ -85,6 +86,19 @@ class Reading:
     redis_commands: int
 
 
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Of the jobs under load: from the beginning of `submit`, without the provider's latency; ms.
+
+    Attributes:
+        callback_ms: until the callback with X has arrived.
+        x_ms: until X stands in Redis, up to the next whole millisecond; of builds that tell it.
+    """
+
+    callback_ms: Sequence[float] = ()
+    x_ms: Sequence[float] = ()
+
+
 class Stage:
     """Redis, provider and receiver, and how they are asked."""
 
@@ -122,6 +136,13 @@ class Stage:
         count: int = self.asked(self.provider, servers.COUNT)[0]
         return count
 
+    def ended_at_ms(self, job_ids: Sequence[str]) -> list[int]:
+        """When our jobs of these ids ended, Unix ms by Redis's clock."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for job_id in job_ids:
+            pipeline.hget(job_keys(job_id).job, "finished_at")
+        return [int(at_ms) for at_ms in pipeline.execute()]
+
     def redis_memory(self) -> int:
         """Bytes in use, without what clients and the append-only file's buffer hold for a moment."""
         time.sleep(_SETTLE_S)
@@ -158,11 +179,11 @@ def run(contestant: Contestant, plan: Plan, server: EmbeddedRedis, folder: Path)
         with Workers(contestant.commands, env, folder) as workers:
             before, after = _measure(stage, workers, plan.lengths, count)
             rss_mib, pss_mib = workers.memory_mib()
-            waits_ms: list[float] = []
+            waits = Waits()
             if contestant.is_checkout and plan.lengths.load_s:
                 per_second = jobs_between(before, after) / (after.at - before.at)
-                waits_ms = _load(stage, children, producers, plan, per_second / 2)
-        return _figures(before, after, rss_mib, pss_mib, waits_ms)
+                waits = _load(stage, children, producers, plan, per_second / 2)
+        return _figures(before, after, rss_mib, pss_mib, waits)
 
 
 def start_producers(
@@ -227,16 +248,13 @@ def jobs_between(before: Reading, after: Reading) -> float:
     return max((after.bound - before.bound + after.called_back - before.called_back) / 2, 1)
 
 
-def _load(
-    stage: Stage, children: Children, producers: list[Connection], plan: Plan, jobs_per_second: float
-) -> list[float]:
-    """From the beginning of each submit to the arrival of the callback with X, without the provider's latency; ms."""
+def _load(stage: Stage, children: Children, producers: list[Connection], plan: Plan, jobs_per_second: float) -> Waits:
     begin = time.monotonic() + 0.1
     for place, pipe in enumerate(producers):
         first = _FIRST_LOADED + place * _LOADED_PER_PRODUCER
         seed = f"{plan.seed}/{place}"
         pipe.send(producing.Load(first, jobs_per_second / len(producers), begin, plan.lengths.load_s, seed))
-    submitted: dict[int, float] = {}
+    submitted: dict[int, producing.Begun] = {}
     for pipe in producers:
         submitted |= children.hear(pipe)
     give_up_at = time.monotonic() + _LAST_S
@@ -244,10 +262,15 @@ def _load(
         if time.monotonic() > give_up_at:
             raise WorkersError(f"{len(submitted.keys() - arrived.keys())} jobs of the load had no callback")
         time.sleep(_POLL_S * 5)
-    return [(arrived[number] - began) * _MS - plan.latency_ms for number, began in submitted.items()]
+    told = [begun for begun in submitted.values() if begun.job_id]
+    ended_at_ms = stage.ended_at_ms([begun.job_id for begun in told])
+    return Waits(
+        [(arrived[number] - begun.at) * _MS - plan.latency_ms for number, begun in submitted.items()],
+        [at_ms + 1 - begun.at_unix_ms - plan.latency_ms for begun, at_ms in zip(told, ended_at_ms, strict=True)],
+    )
 
 
-def _figures(before: Reading, after: Reading, rss_mib: float, pss_mib: float, waits_ms: list[float]) -> Figures:
+def _figures(before: Reading, after: Reading, rss_mib: float, pss_mib: float, waits: Waits) -> Figures:
     seconds, jobs = after.at - before.at, jobs_between(before, after)
     return Figures(
         jobs_per_second=jobs / seconds,
@@ -255,9 +278,11 @@ def _figures(before: Reading, after: Reading, rss_mib: float, pss_mib: float, wa
         cores=(after.workers_cpu_s - before.workers_cpu_s) / seconds,
         rss_mib=rss_mib,
         pss_mib=pss_mib,
-        p50_ms=percentile(waits_ms, 0.5) if waits_ms else None,
-        p99_ms=percentile(waits_ms, 0.99) if waits_ms else None,
-        loaded=len(waits_ms),
+        p50_ms=_percentile(waits.callback_ms, 0.5),
+        p99_ms=_percentile(waits.callback_ms, 0.99),
+        x_p50_ms=_percentile(waits.x_ms, 0.5),
+        x_p99_ms=_percentile(waits.x_ms, 0.99),
+        loaded=len(waits.callback_ms),
         redis_bytes=(after.redis_bytes - before.redis_bytes) / jobs,
         redis_commands=(after.redis_commands - before.redis_commands) / jobs,
         redis_cpu_ms=(after.redis_cpu_s - before.redis_cpu_s) / jobs * _MS,
@@ -266,3 +291,7 @@ def _figures(before: Reading, after: Reading, rss_mib: float, pss_mib: float, wa
         measured=jobs,
         load=os.getloadavg()[0],
     )
+
+
+def _percentile(values: Sequence[float], share: float) -> float | None:
+    return percentile(list(values), share) if values else None

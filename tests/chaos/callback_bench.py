@@ -33,6 +33,7 @@ from worker.ledger.keys import webhook_id_of
 
 DEFAULT_KEY = "whsec_Y2hhb3M6IGRlZmF1bHQga2V5IG9mIHRoZSB3b3JrZXJz"
 TRY_TIMEOUT_S = 2.0
+_AT_A_TIME = 16
 _LOOK_S = 0.2
 _MOST_DEAD = 1_000_000
 _BATCH_SHARE = 0.2
@@ -46,6 +47,7 @@ def options(schedule: str, **tuning: str) -> SystemOptions:
             "AXN_CALLBACK_ALLOW_NETS": ALLOWED_NET,
             "AXN_CALLBACK_PORTS": "",
             "AXN_CALLBACK_SECRET": DEFAULT_KEY,
+            "AXN_CALLBACK_PER_RECEIVER": str(_AT_A_TIME),
             "AXN_CALLBACK_TIMEOUT": f"{TRY_TIMEOUT_S:g}s",
             "AXN_CALLBACK_SCHEDULE": schedule,
             **tuning,
@@ -129,6 +131,7 @@ class CallbackBench:
             silences=self.silences,
             denied=self.sinks.denied,
             most_at_a_time={host: sink.most_at_a_time for host, sink in self.sinks.by_host.items()},
+            allowed_at_a_time=_AT_A_TIME,
         )
         self.bench.violations += check_callbacks(evidence)
         self._note_figures(evidence)

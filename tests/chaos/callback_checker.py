@@ -155,7 +155,7 @@ class CallbackEvidence:
     denied: Mapping[str, int] = field(default_factory=dict)
     bystanders_within_ms: int = 1_500
     most_at_a_time: Mapping[str, int] = field(default_factory=dict)
-    allowed_at_a_time: int = 8
+    allowed_at_a_time: int = 16
 
 
 def check_callbacks(evidence: CallbackEvidence) -> list[Violation]:

@@ -156,7 +156,15 @@ async def _into_a_world(bench: Bench, names: Mapping[str, Sequence[str]], **env:
     lanes_of = {"checkout": "checkout", "batch": "batch,renewal,callback"}
     await asyncio.gather(*(system.retire_worker(name) for name in lanes_of))
     world = {"CHAOS_NAMES": str(system.folder / "names.json"), "AXN_CALLBACK_ALLOW_NETS": ALLOWED_NET, **env}
-    strange = [sys.executable, "-m", "tests.chaos.strange_worker", "worker", "--log-level", "warning", "--lanes"]
+    strange = [
+        sys.executable,
+        "-m",
+        "tests.chaos.strange_worker",
+        "worker",
+        "--log-level",
+        system.options.log_level,
+        "--lanes",
+    ]
     starts = (system.start_worker(name, lanes, command=[*strange, lanes], **world) for name, lanes in lanes_of.items())
     await asyncio.gather(*starts)
 
