@@ -89,8 +89,8 @@ class NoDelay:
 class NoCourier:
     """No job here owes a callback."""
 
-    def reserve(self, host: str) -> str:
-        raise AssertionError(host)
+    def reserve(self, host: str, *, is_checkout: bool) -> str:
+        raise AssertionError(host, is_checkout)
 
     def start(self, claim: CallbackClaim) -> None:
         raise AssertionError(claim)

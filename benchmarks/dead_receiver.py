@@ -143,7 +143,7 @@ async def healthy_ones(
     began_s: dict[str, tuple[str, float]] = {}
     for n in range(int(seconds * per_second)):
         way = WAYS[n % 2]
-        token = delivery.reserve("127.0.0.1") if n % 2 == 0 else ""
+        token = delivery.reserve("127.0.0.1", is_checkout=True) if n % 2 == 0 else ""
         (callback,) = await owe(redis, there.healthy, 1, token=token)
         began_s[callback.webhook_id] = (way, time.perf_counter())
         if token:

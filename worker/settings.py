@@ -181,8 +181,8 @@ class Settings(BaseSettings):
     )
     callback_per_receiver: PositiveInt = Field(
         16,
-        description="tries at one receiver (host) at a time, all workers together; 16 of 50 ms each are 320 per "
-        "second, so raise it for a receiver that is told of more",
+        description="tries at one receiver (host) at a time, all workers together, a quarter of them for checkouts "
+        "alone; 16 of 50 ms each are 320 per second, so raise it for a receiver that is told of more",
     )
     callback_give_up: Duration = Field(
         timedelta(days=4),

@@ -66,7 +66,7 @@ class FakeCourier:
         self.started: list[CallbackClaim] = []
         self.released = 0
 
-    def reserve(self, host: str) -> str:
+    def reserve(self, host: str, *, is_checkout: bool) -> str:
         return self.token
 
     def start(self, claim: CallbackClaim) -> None:

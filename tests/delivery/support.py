@@ -110,6 +110,7 @@ async def owing_callback(
     job = await opened(ledger, key)
     claim = await claimed(ledger, job.job_id)
     webhook_id = webhook_id_of(job.job_id, claim.fence)
+    more = {"is_checkout": True} | more
     callback = owed(webhook_id, url=url, token=token, lease_ms=30_000 if token else 0, **more)
     assert await ledger.settle(claim, Settlement(JobState.BOUND, AttemptKnowledge.CLOSED, {}, callback=callback))
     return job.job_id, callback

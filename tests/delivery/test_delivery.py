@@ -48,13 +48,13 @@ async def test_a_callback_is_delivered_once_and_forgotten(redis: Redis) -> None:
 
 async def test_the_first_try_right_after_the_settlement_uses_its_reserved_hand(redis: Redis) -> None:
     async with serving(OK) as receiver, delivering(redis, in_flight=1) as delivery:
-        token = delivery.reserve("127.0.0.1")
+        token = delivery.reserve("127.0.0.1", is_checkout=True)
         assert token
-        assert delivery.reserve("127.0.0.1") == ""
+        assert delivery.reserve("127.0.0.1", is_checkout=True) == ""
         job_id, owed = await owing_callback(redis, receiver.url, token)
         delivery.start(owed.first_claim(job_id))
         await settled(delivery)
-        assert delivery.reserve("127.0.0.1")
+        assert delivery.reserve("127.0.0.1", is_checkout=True)
     assert len(receiver.requests) == 1
     assert (await ledger_of(redis).read(job_id)).callback_state == "delivered"
 

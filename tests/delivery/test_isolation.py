@@ -216,19 +216,19 @@ async def test_half_of_many_tries_failing_opens_it_too(redis: Redis) -> None:
 async def test_a_first_try_is_not_begun_where_this_process_knows_better(redis: Redis) -> None:
     sender = FakeSender(error="timeout")
     delivery = delivery_of(redis, sender, in_flight=20)
-    assert delivery.reserve("dead.example")
+    assert delivery.reserve("dead.example", is_checkout=True)
     delivery.release("dead.example")
     for webhook_id in await many(redis, 5):
         await deliver(delivery, webhook_id)
-    assert delivery.reserve("dead.example") == ""
-    assert delivery.reserve("healthy.example")
-    assert [bool(delivery.reserve("new.example")) for _ in range(9)] == [True] * 8 + [False]
+    assert delivery.reserve("dead.example", is_checkout=True) == ""
+    assert delivery.reserve("healthy.example", is_checkout=True)
+    assert [bool(delivery.reserve("new.example", is_checkout=True)) for _ in range(9)] == [True] * 8 + [False]
 
 
 async def test_a_first_try_that_meets_an_open_circuit_waits_in_the_line_and_loses_no_try(redis: Redis) -> None:
     delivery = delivery_of(redis, sender := FakeSender())
     await put(redis, receiver_key("dead.example"), tripped=1, open_until=await now_ms(redis) + 60_000)
-    token = delivery.reserve("dead.example")
+    token = delivery.reserve("dead.example", is_checkout=True)
     assert token
     job_id, owed = await owing_callback(redis, DEAD, token)
     delivery.start(owed.first_claim(job_id))
@@ -238,7 +238,7 @@ async def test_a_first_try_that_meets_an_open_circuit_waits_in_the_line_and_lose
     record = await callback_record_of(redis, owed.webhook_id)
     assert (record["tries"], record.get("token")) == ("0", None)
     assert 50_000 < await delay_of(redis, job_id, "@dead.example") <= 61_000
-    assert all(delivery.reserve("healthy.example") for _ in range(2))
+    assert all(delivery.reserve("healthy.example", is_checkout=True) for _ in range(2))
 
 
 async def test_a_process_that_dies_gives_its_places_back(redis: Redis) -> None:
@@ -270,7 +270,7 @@ async def test_410_gives_this_one_up_and_disables_the_receiver_for_all(redis: Re
         assert (await circuit_of(redis, "127.0.0.1"))["disabled_by"] == "410"
         assert int((await circuit_of(redis, "127.0.0.1"))["disabled_at"]) <= await now_ms(redis)
         await deliver(delivery, others[0], "@127.0.0.1")
-        token = delivery.reserve("127.0.0.1")
+        token = delivery.reserve("127.0.0.1", is_checkout=True)
         assert token == ""
     assert len(receiver.requests) == 1
     assert (await ledger_of(redis).read(job_id)).callback_state == "dead"
@@ -298,7 +298,7 @@ async def test_enabled_again_what_was_given_up_can_be_brought_back(redis: Redis)
 
 async def test_a_first_try_to_a_receiver_disabled_meanwhile_is_given_up(redis: Redis) -> None:
     delivery = delivery_of(redis, sender := FakeSender())
-    token = delivery.reserve("dead.example")
+    token = delivery.reserve("dead.example", is_checkout=True)
     await put(redis, receiver_key("dead.example"), disabled_at=1, disabled_by="eve")
     job_id, owed = await owing_callback(redis, DEAD, token)
     delivery.start(owed.first_claim(job_id))
@@ -443,3 +443,41 @@ async def test_a_visit_that_is_resent_counts_its_tries_once(redis: Redis) -> Non
         await ledger.visit("dead.example", Told(failed=3, streak=3), wanted=4, in_use=3, share=0.5)
     circuit = await circuit_of(redis, "dead.example")
     assert (circuit["streak"], circuit.get("tripped")) == ("3", None)
+
+
+# --- Checkouts beside a batch that tells the same receiver ---
+
+
+async def test_a_batch_leaves_places_and_hands_to_checkouts(redis: Redis) -> None:
+    sender = SlowSender()
+    batch, checkout = (delivery_of(redis, sender, in_flight=9) for _ in range(2))
+    await batch.deliver(await many(redis, 20, is_checkout=False))
+    assert sender.waiting == PLACES.most_places - 2
+    for process in (batch, checkout):
+        _, owed = await owing_callback(
+            redis, DEAD, token := process.reserve("dead.example", is_checkout=True), key=token
+        )
+        process.start(owed.first_claim("job"))
+    await until(lambda: asyncio.sleep(0, sender.waiting == PLACES.most_places))
+    assert batch.reserve("dead.example", is_checkout=False) == ""
+    elsewhere = [batch.reserve("other.example", is_checkout=False) for _ in range(8)]
+    assert len(list(filter(None, elsewhere))) == 6  # of nine hands one is in use and two are kept
+    sender.may_answer.set()
+    for process in (batch, checkout):
+        await settled(process)
+    assert sender.most_waiting == PLACES.most_places
+
+
+async def test_a_checkout_that_must_wait_goes_before_a_batch_that_has_waited_longer(redis: Redis) -> None:
+    sender = SlowSender()
+    delivery = delivery_of(redis, sender, in_flight=40)
+    batch = await many(redis, 60, is_checkout=False)
+    await delivery.deliver(batch)
+    parked = (await many(redis, 1, f"{DEAD}?parked"))[0]
+    await CallbackLedger(redis).let_wait([parked], "dead.example", look_ms=0)
+    settled_into_line = (await many(redis, 1, f"{DEAD}?settled"))[0]
+    at_once = sender.waiting
+    sender.may_answer.set()
+    await settled(delivery)
+    assert sorted(sender.sent) == sorted([*batch, parked, settled_into_line])
+    assert {parked, settled_into_line} <= set(sender.sent[: at_once + 2])

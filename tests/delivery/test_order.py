@@ -79,7 +79,7 @@ async def test_one_that_is_given_up_lets_the_next_one_go(redis: Redis) -> None:
 async def test_a_first_try_whose_turn_has_not_come_waits_and_is_no_try(redis: Redis) -> None:
     delivery = delivery_of(redis, sender := FakeSender())
     first = (await three(redis))[:1]
-    token = delivery.reserve(HOST)
+    token = delivery.reserve(HOST, is_checkout=True)
     job_id, callback = await owing_callback(redis, URL, token, key="late", order_key="order-1")
     delivery.start(callback.first_claim(job_id))
     await settled(delivery)

@@ -4,6 +4,7 @@ from typing import Protocol
 
 from worker.callbacks.events import ended_body
 from worker.callbacks.receivers import receiver_of
+from worker.domain.job import Lane
 from worker.ledger.callback_records import CallbackClaim, OwedCallback
 from worker.ledger.keys import webhook_id_of
 from worker.ledger.records import AttemptKnowledge, Claim, Settlement
@@ -12,7 +13,7 @@ from worker.ledger.records import AttemptKnowledge, Claim, Settlement
 class Courier(Protocol):
     """Who takes the callbacks of settled jobs, as an attempt needs him."""
 
-    def reserve(self, host: str) -> str:
+    def reserve(self, host: str, *, is_checkout: bool) -> str:
         """A claim token for one delivery to this receiver at once, or empty where it must wait."""
 
     def start(self, claim: CallbackClaim) -> None:
@@ -70,4 +71,5 @@ def owed_callback(
         deadline_at=claim.callback.deadline(claim.accepted_at),
         order_key=claim.callback.order_key,
         secret=claim.callback_secret_name,
+        is_checkout=claim.lane is Lane.CHECKOUT,
     )

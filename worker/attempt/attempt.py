@@ -320,7 +320,7 @@ class Attempts:
     def _owed_callback(self, claim: Claim, settlement: Settlement, now_ms: int) -> OwedCallback | None:
         if not owes_callback(claim, settlement):
             return None
-        token = self.courier.reserve(receiver_of(claim.callback_url))
+        token = self.courier.reserve(receiver_of(claim.callback_url), is_checkout=claim.lane is Lane.CHECKOUT)
         lease_ms = self.rules.callback_lease_ms
         return owed_callback(
             claim, settlement, now_ms=now_ms, full_phone_no_a=self.rules.full_phone_no_a, token=token, lease_ms=lease_ms

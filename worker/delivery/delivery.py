@@ -21,7 +21,7 @@ from worker.ledger.callback_order import CallbackOrder
 from worker.ledger.callback_records import CallbackClaim, CallbackHead
 from worker.ledger.callbacks import CallbackLedger
 from worker.ledger.keys import ALL_PARTITIONS
-from worker.ledger.receivers import ReceiverState
+from worker.ledger.receivers import ReceiverState, kept_for_checkouts
 from worker.logs import get_log
 from worker.messages import LINE_MARK, ORDER_MARK
 from worker.progress import Progress
@@ -66,15 +66,20 @@ class Delivery:
         self._tries = tries
         self._lease_ms = lease_ms
         self._free = in_flight
+        self._kept_for_checkouts = kept_for_checkouts(in_flight)
         self._slots = asyncio.Semaphore(max(in_flight, 1))
         self._progress = progress
         self._running: set[asyncio.Task[None]] = set()
         self._lines_in_work: set[str] = set()
         self._is_draining = False
 
-    def reserve(self, host: str) -> str:
-        """A claim token for one delivery at once, or empty where all hands are full or the receiver's line is next."""
-        if self._free <= 0 or self._is_draining or not self._gates.reserve(host):
+    def reserve(self, host: str, *, is_checkout: bool) -> str:
+        """A claim token for one delivery at once, or empty where all hands are full or the receiver's line is next.
+
+        Some hands, and some of the receiver's places, are kept for checkouts'.
+        """
+        kept = 0 if is_checkout else self._kept_for_checkouts
+        if self._free <= kept or self._is_draining or not self._gates.reserve(host, is_checkout=is_checkout):
             return ""
         self._free -= 1
         return secrets.token_hex(8)
@@ -95,7 +100,7 @@ class Delivery:
                 await self._ledger.put_back(claim, look_ms=None)
                 await self._look_for_turns([claim])
                 return
-            entry = await self._gates.enter(claim.host)
+            entry = await self._gates.enter(claim.host, is_checkout=claim.is_checkout)
             if entry.is_open:
                 await self._try(claim)
             elif entry.state is ReceiverState.DISABLED:
@@ -126,8 +131,7 @@ class Delivery:
             if isinstance(head, Exception):
                 _log.error("callback cannot be read", webhook_id=webhook_id, error=type(head).__name__, exc_info=head)
             else:  # records of earlier releases name no host
-                host = head.host or receiver_of(head.url)
-                found.append(CallbackHead(webhook_id, head.url, host, head.order_key))
+                found.append(replace(head, host=head.host or receiver_of(head.url)))
         return found
 
     async def _deliver_heads(self, heads: Sequence[CallbackHead]) -> None:
@@ -153,9 +157,8 @@ class Delivery:
     ) -> tuple[list[CallbackHead], list[tuple[CallbackHead, Entry]]]:
         """Those to be placed, and apart those whose receiver is known not to be there: they take no further look."""
         others, shut = [], []
-        entries = {host: self._gates.refusal(host) for host in {head.host for head in heads if head.url}}
         for head in heads:
-            entry = entries.get(head.host) if head.url else None
+            entry = self._gates.refusal(head.host, is_checkout=head.is_checkout) if head.url else None
             if entry is None or entry.state is ReceiverState.DISABLED:
                 others.append(head)
             else:
@@ -177,12 +180,12 @@ class Delivery:
             return "placed"
         if head.order_name and not await self._order.has_turn(head.order_name, head.webhook_id):
             return "turn"
-        entry = self._gates.refusal(head.host)
+        entry = self._gates.refusal(head.host, is_checkout=head.is_checkout)
         if entry is None:
             await self._slots.acquire()
             has_begun = False
             try:
-                entry = await self._gates.enter(head.host)
+                entry = await self._gates.enter(head.host, is_checkout=head.is_checkout)
                 has_begun = entry.is_open and await self._begin(head)
             finally:
                 if not has_begun:
@@ -268,7 +271,7 @@ class Delivery:
         look_ms = _FULL_LOOK_MS
         try:
             while not self._is_draining:
-                entry = self._gates.refusal(host)
+                entry = self._gates.refusal(host, is_checkout=True)
                 if entry is not None and entry.state is ReceiverState.DISABLED:
                     await self._bury_line(host)
                     look_ms = _BURY_AGAIN_MS
@@ -281,22 +284,28 @@ class Delivery:
                 waiting = await self._ledger.line(host, _FROM_EACH_PARTITION)
                 if not waiting:
                     break
-                await self._work_off_some(host, waiting)
+                shut_ms = await self._work_off_some(host, waiting)
+                look_ms = shut_ms or look_ms
+                if shut_ms and not await self._gates.next_end(host):
+                    break
         finally:
             self._lines_in_work.discard(host)
             looks = [look_ms + _SPREAD_MS * partition for partition in ALL_PARTITIONS]
             left = await self._ledger.look_at_lines(host, looks)
             self._gates.expect_line(host, is_there=left > 0)
 
-    async def _work_off_some(self, host: str, webhook_ids: Sequence[str]) -> None:
-        for head in await self._heads(webhook_ids):
-            look = await self._place(CallbackHead(head.webhook_id, head.url, host, head.order_key))
+    async def _work_off_some(self, host: str, webhook_ids: Sequence[str]) -> int:
+        """Returns 0; or ms until it is worth a look at those that still stand in the line."""
+        heads = [replace(head, host=host) for head in await self._heads(webhook_ids)]
+        for head in sorted(heads, key=lambda head: not head.is_checkout):
+            look = await self._place(head)
             if look == "turn":
                 for late in await self._ledger.let_wait([head.webhook_id], host, look_ms=None):
                     await self._bury(late, host)
                 await self._look_for_turns([head])
             elif look != "placed":
-                return  # it still stands in the line
+                return int(look)
+        return 0
 
     async def _bury_line(self, host: str) -> None:
         waiting = await self._ledger.line(host, _BURIED_AT_ONCE // len(ALL_PARTITIONS))

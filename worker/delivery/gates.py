@@ -33,6 +33,7 @@ class Gate:
         asking: tries that wait for the answer to a visit.
         peak: most places in use since the last visit.
         shut_until_ms: as long as `state` says so, nothing can be had.
+        is_full_for_all: a checkout's callback asked, too; else the places kept for those may still be free.
         has_line: callbacks of it wait in its lines, as far as this process knows.
         ended: set at the end of each try.
     """
@@ -46,6 +47,7 @@ class Gate:
     peak: int = 0
     shut_until_ms: float = 0
     visited_ms: float = 0
+    is_full_for_all: bool = False
     answered: int = 0
     failed: int = 0
     streak: int = 0
@@ -100,10 +102,10 @@ class Gates:
         self._random_share = random_share
         self._gates: dict[str, Gate] = {}
 
-    def reserve(self, host: str) -> bool:
+    def reserve(self, host: str, *, is_checkout: bool) -> bool:
         """Whether a first try may be planned, as far as this process knows without asking."""
-        gate = self._gate(host)
-        if self._refusal(gate) or gate.in_use + gate.reserved >= self._ledger.rules.most_places:
+        gate, most = self._gate(host), self._ledger.rules.places_for(is_checkout=is_checkout)
+        if self._refusal(gate, is_checkout=is_checkout) or gate.in_use + gate.reserved >= most:
             gate.has_line = True  # it will stand there
             return False
         gate.reserved += 1
@@ -113,24 +115,24 @@ class Gates:
         """The planned try begins, or will not be made."""
         self._gate(host).reserved -= 1
 
-    def refusal(self, host: str) -> Entry | None:
+    def refusal(self, host: str, *, is_checkout: bool) -> Entry | None:
         """Why no try may begin, if that is known without asking."""
-        return self._refusal(self._gate(host))
+        return self._refusal(self._gate(host), is_checkout=is_checkout)
 
-    async def enter(self, host: str) -> Entry:
+    async def enter(self, host: str, *, is_checkout: bool) -> Entry:
         """Take a place for one try, borrowing it where needed."""
         gate = self._gate(host)
-        if not gate.asking and self._take(gate):
+        if not gate.asking and self._take(gate, is_checkout=is_checkout):
             return _ENTERED
         gate.asking += 1
         try:
             async with gate.lock:
-                if not self._take(gate):
-                    if refusal := self._refusal(gate):
+                if not self._take(gate, is_checkout=is_checkout):
+                    if refusal := self._refusal(gate, is_checkout=is_checkout):
                         return refusal
-                    await self._visit(host, gate, wanted=gate.in_use + gate.asking)
-                    if not self._take(gate):
-                        return self._refusal(gate) or Entry(ReceiverState.FULL, 250)
+                    await self._visit(host, gate, wanted=gate.in_use + gate.asking, is_checkout=is_checkout)
+                    if not self._take(gate, is_checkout=is_checkout):
+                        return self._refusal(gate, is_checkout=is_checkout) or Entry(ReceiverState.FULL, 250)
                 return _ENTERED
         finally:
             gate.asking -= 1
@@ -195,28 +197,33 @@ class Gates:
     def _gate(self, host: str) -> Gate:
         return self._gates.setdefault(host, Gate())
 
-    def _take(self, gate: Gate) -> bool:
-        if not self._can_take(gate):
+    def _take(self, gate: Gate, *, is_checkout: bool) -> bool:
+        if not self._can_take(gate, is_checkout=is_checkout):
             return False
         gate.in_use += 1
         gate.peak = max(gate.peak, gate.in_use)
         return True
 
-    def _can_take(self, gate: Gate) -> bool:
+    def _can_take(self, gate: Gate, *, is_checkout: bool) -> bool:
         lasts = self._clock.monotonic_ms() + self._try_ms <= gate.kept_until_ms
-        return lasts and gate.in_use < gate.places and gate.state not in _SHUT
+        most = min(gate.places, self._ledger.rules.places_for(is_checkout=is_checkout))
+        return lasts and gate.in_use < most and gate.state not in _SHUT
 
-    def _refusal(self, gate: Gate) -> Entry | None:
-        if self._can_take(gate):
+    def _refusal(self, gate: Gate, *, is_checkout: bool) -> Entry | None:
+        if self._can_take(gate, is_checkout=is_checkout):
+            return None
+        if is_checkout and gate.state is ReceiverState.FULL and not gate.is_full_for_all:
             return None
         left_ms = gate.shut_until_ms - self._clock.monotonic_ms()
         return Entry(gate.state, int(left_ms) + 1) if left_ms > 0 else None
 
-    async def _visit(self, host: str, gate: Gate, *, wanted: int) -> None:
+    async def _visit(self, host: str, gate: Gate, *, wanted: int, is_checkout: bool) -> None:
         told = gate.take_told()
         asked_ms = self._clock.monotonic_ms()
         try:
-            visit = await self._ledger.visit(host, told, wanted=wanted, in_use=gate.in_use, share=self._random_share())
+            visit = await self._ledger.visit(
+                host, told, wanted=wanted, in_use=gate.in_use, share=self._random_share(), is_checkout=is_checkout
+            )
         except BaseException:
             gate.answered, gate.failed = gate.answered + told.answered, gate.failed + told.failed
             gate.streak, gate.is_gone = gate.streak or told.streak, gate.is_gone or told.is_gone
@@ -224,6 +231,7 @@ class Gates:
         if visit.state is not gate.state and ReceiverState.FULL not in (visit.state, gate.state):
             _log.warning("receiver changed", host=host, state=visit.state.value, was=gate.state.value)
         gate.state, gate.places, gate.visited_ms, gate.peak = visit.state, visit.places, asked_ms, gate.in_use
+        gate.is_full_for_all = is_checkout
         gate.kept_until_ms = asked_ms + self._ledger.rules.lease_ms
         is_open = visit.state in (ReceiverState.PASSING, ReceiverState.PROBE)
         gate.shut_until_ms = 0 if is_open else asked_ms + visit.come_back_ms
@@ -231,7 +239,9 @@ class Gates:
     async def _tell(self, host: str, gate: Gate) -> None:
         try:
             async with gate.lock:
-                await self._visit(host, gate, wanted=max(gate.in_use + gate.asking, gate.peak))
+                # Those who ask make a visit of their own: what is kept for checkouts is not borrowed for them here.
+                asked = min(gate.in_use + gate.asking, self._ledger.rules.places_for(is_checkout=False))
+                await self._visit(host, gate, wanted=max(asked, gate.in_use, gate.peak), is_checkout=True)
         except (RedisError, OSError) as failure:
             _log.warning("receiver: Redis is away, told later", host=host, error=type(failure).__name__)
 
@@ -245,5 +255,5 @@ class Gates:
 
     def _forget_idle(self, host: str, gate: Gate) -> None:
         is_used = gate.keeper or gate.in_use or gate.asking or gate.reserved or gate.lock.locked()
-        if not (is_used or gate.has_line or self._refusal(gate)):
+        if not (is_used or gate.has_line or self._refusal(gate, is_checkout=True)):
             self._gates.pop(host, None)

@@ -53,10 +53,10 @@ class CallbackLedger:
         """What these are, in one pipeline. A head without a URL: it is settled. An error: its record is none."""
         pipeline = self._redis.pipeline(transaction=False)
         for webhook_id in webhook_ids:
-            pipeline.hmget(callback_key(webhook_id), ["url", "host", "order_key"])
+            pipeline.hmget(callback_key(webhook_id), ["url", "host", "order_key", "checkout"])
         replies = await pipeline.execute(raise_on_error=False)
         return [
-            reply if isinstance(reply, Exception) else CallbackHead(webhook_id, *(text or "" for text in reply))
+            reply if isinstance(reply, Exception) else _head(webhook_id, *reply)
             for webhook_id, reply in zip(webhook_ids, replies, strict=True)
         ]
 
@@ -93,6 +93,7 @@ class CallbackLedger:
             order_name=order_name(host, order_key) if order_key else "",
             secret=record.get("secret", ""),
             log=record.get("log", ""),
+            is_checkout="checkout" in record,
         )
 
     async def delivered(self, claim: CallbackClaim) -> bool:
@@ -148,7 +149,7 @@ class CallbackLedger:
         return keys, [member_of(Lane.CALLBACK, webhook_id), token, line_member, look_ms or 0, self._give_up_ms]
 
     async def line(self, host: str, most_per_partition: int) -> list[str]:
-        """The webhook-ids that have waited longest in each partition's line of this receiver."""
+        """The webhook-ids in front of each partition's line of this receiver: checkouts', then who waited longest."""
         pipeline = self._redis.pipeline(transaction=False)
         for partition in ALL_PARTITIONS:
             pipeline.zrange(receiver_line_key(partition, host), 0, most_per_partition - 1)
@@ -167,6 +168,12 @@ class CallbackLedger:
             keys = [receiver_line_key(partition, host), timetable_key(partition)]
             await self._look_at_line(keys, [receiver_line_member(host), look_ms[partition]], client=pipeline)
         return sum(await pipeline.execute())
+
+
+def _head(
+    webhook_id: str, url: str | None, host: str | None, order_key: str | None, checkout: str | None
+) -> CallbackHead:
+    return CallbackHead(webhook_id, url or "", host or "", order_key or "", is_checkout=bool(checkout))
 
 
 def _late_error(record: Mapping[str, str]) -> str:

@@ -23,6 +23,11 @@ class ReceiverState(StrEnum):
     """By a 410 or a person: no tries at all."""
 
 
+def kept_for_checkouts(count: int) -> int:
+    """How many of so many places or hands only checkouts' callbacks may take, so that a batch never fills them all."""
+    return count // 4
+
+
 @dataclass(frozen=True, slots=True)
 class ReceiverRules:
     """Of all receivers.
@@ -42,6 +47,10 @@ class ReceiverRules:
     first_open_ms: int = 10_000
     longest_open_ms: int = 300_000
     ramp_ms: int = 15_000
+
+    def places_for(self, *, is_checkout: bool) -> int:
+        """Tries at one receiver at a time, as long as the next one is a checkout's, or not."""
+        return self.most_places if is_checkout else self.most_places - kept_for_checkouts(self.most_places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +96,9 @@ class ReceiverLedger:
         self._visits = 0
         self._visit = load_script(redis, "worker.ledger", "visit_receiver")
 
-    async def visit(self, host: str, told: Told, *, wanted: int, in_use: int, share: float) -> Visit:
+    async def visit(
+        self, host: str, told: Told, *, wanted: int, in_use: int, share: float, is_checkout: bool = True
+    ) -> Visit:
         """Tell how the tries went and borrow places.
 
         Args:
@@ -96,15 +107,17 @@ class ReceiverLedger:
             wanted: places, those in use among them. With none of both this process gives back all it has.
             in_use: places.
             share: a random number in [0, 1) by which an open circuit's time varies.
+            is_checkout: whether the place is wanted for a checkout's callback.
         """
         self._visits += 1
         rules = self.rules
         state, places, come_back_ms = await self._visit(
             [receiver_key(host), receiver_places_key(host)],
             [
-                self._process, self._visits, wanted, in_use, rules.lease_ms, rules.most_places, told.answered,
-                told.failed, told.streak, "1" if told.is_gone else "", share, rules.failures, rules.first_open_ms,
-                rules.longest_open_ms, rules.ramp_ms,
+                self._process, self._visits, wanted, in_use, rules.lease_ms,
+                rules.places_for(is_checkout=is_checkout), told.answered, told.failed, told.streak,
+                "1" if told.is_gone else "", share, rules.failures, rules.first_open_ms, rules.longest_open_ms,
+                rules.ramp_ms,
             ],
         )  # fmt: skip
         return Visit(ReceiverState(state), int(places), int(come_back_ms))

@@ -8,7 +8,8 @@
 -- Returns 'parked', or why not: 'missing' (delivered or given up), 'leased' or 'early' (the timetable has it for then),
 -- 'late' (it is to be given up now), 'lost' (the token's lease is another's).
 -- Safe to resend: a second run with a token is 'lost' and changes nothing; without one it parks again.
-local found = redis.call('HMGET', KEYS[1], 'state', 'token', 'lease_until', 'next_at', 'give_up_at', 'tries', 'created_at')
+local found = redis.call('HMGET', KEYS[1], 'state', 'token', 'lease_until', 'next_at', 'give_up_at', 'tries', 'created_at',
+  'checkout')
 if not found[1] or found[1] == 'dead' then
   redis.call('ZREM', KEYS[2], ARGV[1])
   redis.call('ZREM', KEYS[3], ARGV[1])
@@ -38,7 +39,9 @@ redis.call('ZADD', KEYS[2], string.format('%.0f', give_up), ARGV[1])
 if ARGV[3] == '' then
   redis.call('ZREM', KEYS[3], ARGV[1])
 else
-  redis.call('ZADD', KEYS[3], found[7] or string.format('%.0f', now), ARGV[1])
+  local since = tonumber(found[7] or '') or now
+  if found[8] then since = since - 1e12 end -- before all others, as settle.lua puts it
+  redis.call('ZADD', KEYS[3], string.format('%.0f', since), ARGV[1])
   redis.call('ZADD', KEYS[2], 'LT', string.format('%.0f', now + tonumber(ARGV[4])), ARGV[3])
 end
 return 'parked'

@@ -104,7 +104,9 @@ if ARGV[8] ~= '' then
   else
     redis.call('ZADD', KEYS[2], give_up_text, ARGV[8])
     redis.call('ZADD', KEYS[2], 'LT', now_text, ARGV[12])
-    redis.call('ZADD', KEYS[6], now_text, ARGV[8])
+    -- Checkouts' stand before all others, as if they had waited for thirty years.
+    local since = redis.call('HEXISTS', KEYS[5], 'checkout') == 1 and now - 1e12 or now
+    redis.call('ZADD', KEYS[6], string.format('%.0f', since), ARGV[8])
   end
 end
 return {1, now}

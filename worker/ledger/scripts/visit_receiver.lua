@@ -2,7 +2,7 @@
 -- KEYS[1] receiver (hash: the circuit, and disabled_at)
 -- KEYS[2] borrowed places (hash: process -> 'places:lease_until:number of its last visit'); of one slot
 -- ARGV[1] process (random)    ARGV[2] number of this visit    ARGV[3] places wanted    ARGV[4] places in use
--- ARGV[5] ms of the lease     ARGV[6] most places of all processes together
+-- ARGV[5] ms of the lease     ARGV[6] most places of all processes together, for who asks
 -- ARGV[7] tries since the last visit that were answered    ARGV[8] that failed    ARGV[9] that failed since the last answer
 -- ARGV[10] '1' if the receiver said 410: it is disabled     ARGV[11] random share in [0, 1)
 -- ARGV[12] failures in a row that open the circuit          ARGV[13] ms it is open at first    ARGV[14] ms at most
