@@ -69,7 +69,10 @@ class ReceiverRules:
         Raises:
             ValueError: no address.
         """
-        return any(self._is_denied(address) for address in _addresses_in(ip_address(text.partition("%")[0])))
+        return self._leads_inside(ip_address(text.partition("%")[0]))
+
+    def _leads_inside(self, address: Address) -> bool:
+        return any(self._is_denied(inner) for inner in _addresses_in(address))
 
     def _is_denied(self, address: Address) -> bool:
         if address in METADATA:
@@ -93,7 +96,7 @@ class ReceiverRules:
         if self.port_is_denied(target.port):
             return f"port {target.port} is not among AXN_CALLBACK_PORTS"
         if target.address is not None:
-            return _LEADS_INSIDE if self.address_is_denied(target.host) else ""
+            return _LEADS_INSIDE if self._leads_inside(target.address) else ""
         # RFC 6761: always this machine. Any other name is judged at the dial.
         is_local = target.host == "localhost" or target.host.endswith(".localhost")
         return _LEADS_INSIDE if is_local and all(self.address_is_denied(address) for address in _LOOPBACK) else ""

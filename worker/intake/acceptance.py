@@ -1,10 +1,11 @@
 """What can only be checked when a request is accepted: against the time and the settings."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from worker.callbacks.guard import ReceiverRules
 from worker.clock import Clock
@@ -23,7 +24,7 @@ from worker.domain.renewed_request import RenewedRequest, faults_of_wish
 from worker.domain.unbind_request import UnbindRequest
 from worker.errors import FieldFault, InvalidRequestError
 from worker.intake.changes import FoundBindings, change_parameters, named_binding, rebinding_of
-from worker.ledger.callback_records import CallbackWishes
+from worker.ledger.callback_records import NO_WISHES, CallbackWishes
 from worker.ledger.rebind_record import Rebinding
 from worker.ledger.records import NewJob
 from worker.provider.nonce import new_seed
@@ -76,7 +77,7 @@ class Acceptance:
 
     def check(self, request: AnyRequest) -> None:
         """Raises InvalidRequestError where time or settings forbid the request."""
-        if faults := self._faults_of(request):
+        if faults := self._faults_of(request, self._expiration(request)):
             raise InvalidRequestError(faults)
 
     def job_of(
@@ -87,7 +88,18 @@ class Acceptance:
         found: FoundBindings | None = None,
         unknown_secrets: AbstractSet[str] = frozenset(),
     ) -> NewJob:
-        """The job to file.
+        """The job to file: `check_for_job`, and what it returns called at once."""
+        return self.check_for_job(request, key=key, found=found, unknown_secrets=unknown_secrets)()
+
+    def check_for_job(
+        self,
+        request: AnyRequest,
+        *,
+        key: str | None = None,
+        found: FoundBindings | None = None,
+        unknown_secrets: AbstractSet[str] = frozenset(),
+    ) -> Callable[[], NewJob]:
+        """Make sure that a request can be filed.
 
         Args:
             request: whose form is already checked.
@@ -95,36 +107,45 @@ class Acceptance:
             found: what the ledger knows of the bind jobs and orders that updates and unbinds name.
             unknown_secrets: names of callback secrets that there are none of.
 
+        Returns:
+            What makes the job to file. Of many binds, most of the time goes into that: Redis can work meanwhile.
+
         Raises:
             InvalidRequestError: as `check`, or the named bind job has no binding, or the secret named does not exist.
         """
-        faults = self._faults_of(request)
+        expiration = self._expiration(request)
+        faults = self._faults_of(request, expiration)
         if request.callback_secret_name in unknown_secrets:
             rule = "no such secret; `axn callbacks rotate --name` makes one, `axn callbacks secrets` lists them"
             faults.append(FieldFault("callback_secret_name", str(request.callback_secret_name), rule))
+        key = request.idempotency_key or key
+        if isinstance(request, BindRequest):
+            if faults:
+                raise InvalidRequestError(faults)
+            assert expiration is not None  # noqa: S101 - the model wants one
+            return partial(self._bind_job, request, expiration, key)
         parameters: dict[str, str] = {}
         binding_id = ""
         rebind: Rebinding | FieldFault | None = None
-        if isinstance(request, BindRequest):
-            expiration = self._expiration(request)
-            assert expiration is not None  # noqa: S101 - the model wants one
-            pool_key = request.pool_key or self.rules.pool_key
-            parameters = request.wire_parameters(pool_key=pool_key, expiration=expiration)
-        else:
-            binding = named_binding(request, found or {}, self.rules.pool_key)
-            if isinstance(binding, FieldFault):
-                faults.append(binding)
-            elif isinstance(request, RebindRequest):
-                rebind, binding_id = rebinding_of(request, binding), binding.binding_id
-                parameters = request.wire_wishes(self._expiration(request))
-                faults += [rebind] if isinstance(rebind, FieldFault) else []
-            elif not faults:
-                binding_id = binding.binding_id
-                parameters = change_parameters(request, binding, self._expiration(request))
+        binding = named_binding(request, found or {}, self.rules.pool_key)
+        if isinstance(binding, FieldFault):
+            faults.append(binding)
+        elif isinstance(request, RebindRequest):
+            rebind, binding_id = rebinding_of(request, binding), binding.binding_id
+            parameters = request.wire_wishes(expiration)
+            faults += [rebind] if isinstance(rebind, FieldFault) else []
+        elif not faults:
+            binding_id = binding.binding_id
+            parameters = change_parameters(request, binding, expiration)
         if faults:
             raise InvalidRequestError(faults)
-        job = self._job(request, parameters, request.idempotency_key or key, binding_id)
-        return dataclasses.replace(job, rebind=rebind) if isinstance(rebind, Rebinding) else job
+        job = self._job(request, parameters, key, binding_id)
+        made = dataclasses.replace(job, rebind=rebind) if isinstance(rebind, Rebinding) else job
+        return lambda: made
+
+    def _bind_job(self, request: BindRequest, expiration: datetime, key: str | None) -> NewJob:
+        pool_key = request.pool_key or self.rules.pool_key
+        return self._job(request, request.wire_parameters(pool_key=pool_key, expiration=expiration), key, "")
 
     def _job(self, request: AnyRequest, parameters: Mapping[str, str], key: str | None, binding_id: str) -> NewJob:
         deadline = request.deadline
@@ -162,9 +183,8 @@ class Acceptance:
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self.clock.unix_ms() / 1000, UTC)
 
-    def _faults_of(self, request: AnyRequest) -> list[FieldFault]:
+    def _faults_of(self, request: AnyRequest, expiration: datetime | None) -> list[FieldFault]:
         instead = [getattr(request, name) for name in _INSTEAD_OF_POOL_KEY[request.kind]]
-        expiration = self._expiration(request)
         faults = self._faults(expiration=expiration, pools=[request.pool_key, *instead], url=request.callback_url)
         if isinstance(request, RenewedRequest):
             faults += faults_of_wish(request.renew, expiration, self._now())
@@ -215,6 +235,8 @@ class Acceptance:
 
 
 def _wishes_of(request: AnyRequest) -> CallbackWishes:
+    if request.callback_deadline is None and not request.callback_order_key:
+        return NO_WISHES
     deadline = request.callback_deadline
     return CallbackWishes(
         deadline_in_ms=duration_ms(deadline) if isinstance(deadline, timedelta) else None,

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -110,10 +110,10 @@ class Intake:
                 confirmed in time.
             LedgerUnavailableError: Redis did not answer; with idempotency keys it is safe to submit all again.
         """
-        jobs = await self._all_jobs(requests)
+        makings = await self._all_checked(requests)
         await self._durable.check(durability)
         reached("producer.accepting")
-        answers, shortfall = await self._open_many(jobs, durability)
+        jobs, answers, shortfall = await self._open_many(makings, durability)
         reached("producer.filed")
         new: dict[Lane, list[str]] = defaultdict(list)
         filed_at_ms = 0
@@ -140,24 +140,31 @@ class Intake:
         return answer, shortfall
 
     async def _open_many(
-        self, jobs: list[NewJob], durability: Durability
-    ) -> tuple[list[int | IdempotencyConflictError], str]:
-        if durability is Durability.ACCEPTED:
-            return await self._ledger.open_many(jobs), ""
-        return await self._durable.open_many(jobs, durability)
+        self, makings: Sequence[Callable[[], NewJob]], durability: Durability
+    ) -> tuple[list[NewJob], list[int | IdempotencyConflictError], str]:
+        jobs: list[NewJob] = []
 
-    async def _all_jobs(self, requests: Sequence[AnyRequest]) -> list[NewJob]:
+        def made() -> Iterator[NewJob]:
+            for make in makings:
+                jobs.append(make())
+                yield jobs[-1]
+
+        if durability is Durability.ACCEPTED:
+            return jobs, await self._ledger.open_many(made()), ""
+        return jobs, *await self._durable.open_many(list(made()), durability)
+
+    async def _all_checked(self, requests: Sequence[AnyRequest]) -> list[Callable[[], NewJob]]:
         found = await self.named_bindings.by(requests)
         unknown_secrets = await self._unknown_secrets_of(requests)
-        jobs, faults = [], []
+        makings, faults = [], []
         for index, request in enumerate(requests):
             try:
-                jobs.append(self.acceptance.job_of(request, found=found, unknown_secrets=unknown_secrets))
+                makings.append(self.acceptance.check_for_job(request, found=found, unknown_secrets=unknown_secrets))
             except InvalidRequestError as invalid:
                 faults += [FieldFault(f"[{index}].{fault.field}", fault.value, fault.rule) for fault in invalid.faults]
         if faults:
             raise InvalidRequestError(faults)
-        return jobs
+        return makings
 
     async def _unknown_secrets_of(self, requests: Sequence[AnyRequest]) -> frozenset[str]:
         names = {request.callback_secret_name for request in requests if request.callback_secret_name}

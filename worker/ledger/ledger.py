@@ -3,8 +3,9 @@
 import asyncio
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
+from itertools import islice
 from typing import Any
 
 from redis.asyncio import Redis
@@ -89,27 +90,29 @@ class Ledger:
             raise IdempotencyConflictError(job.job_id)
         return int(now_ms) if status else 0
 
-    async def open_many(self, jobs: list[NewJob]) -> list[int | IdempotencyConflictError]:
+    async def open_many(self, jobs: Iterable[NewJob]) -> list[int | IdempotencyConflictError]:
         """File jobs in pipelines; the answers, as `open`'s, stand in the jobs' order.
 
-        One is made while Redis works on the one before it.
+        One is made, and its jobs with it where they are made when asked for, while Redis works on the one before it.
 
         Raises:
             LedgerUnavailableError: says what is wrong with Redis; any of the jobs may or may not be filed.
         """
         replies: list[Any] = []
+        coming, filed = iter(jobs), list[NewJob]()
         async with asking(self._redis, is_one_call=False), AsyncExitStack() as pipelines:
             under_way: asyncio.Task[list[Any]] | None = None
-            for start in range(0, len(jobs), _JOBS_PER_PIPELINE):
+            while some := list(islice(coming, _JOBS_PER_PIPELINE)):
+                filed += some
                 pipeline = await pipelines.enter_async_context(self._redis.pipeline(transaction=False))
-                for job in jobs[start : start + _JOBS_PER_PIPELINE]:
+                for job in some:
                     await self.queue_opening(pipeline, job)
                 replies += await under_way if under_way else []
                 under_way = asyncio.create_task(pipeline.execute())
                 pipelines.push_async_callback(end_tasks, [under_way])
                 await asyncio.sleep(0)  # it goes out
             replies += await under_way if under_way else []
-        return self.opening_answers(jobs, replies)
+        return self.opening_answers(filed, replies)
 
     async def queue_opening(self, pipeline: Pipeline, job: NewJob) -> None:
         """Put the filing of a job into a pipeline."""

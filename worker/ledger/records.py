@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
 
+from pydantic_core import to_json
+
 from worker.domain.job import Job, JobKind, JobState, Lane, OnDoubt, Orphan
 from worker.errors import AxnError
-from worker.ledger.callback_records import NO_WISHES, RECORD_VERSION, CallbackWishes, OwedCallback, flatten
+from worker.ledger.callback_records import NO_WISHES, RECORD_VERSION, CallbackWishes, OwedCallback
 from worker.ledger.rebind_record import Rebinding
 
 _REPLY_HEAD = 9
 _IS_POISON = 7
-_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 EnumT = TypeVar("EnumT", bound=StrEnum)
 ORPHAN_PREFIX = "orphan:"
 """Of the record's fields that hold an orphan each, as report_orphan.lua writes them."""
@@ -70,7 +71,7 @@ class NewJob:
             "kind": self.kind.value,
             "is_confirmed": "1" if self.is_confirmed else "",
             "lane": self.lane.value,
-            "request": _compact(dict(self.parameters)),
+            "request": to_json(dict(self.parameters)).decode(),
             "on_doubt": "" if self.on_doubt is OnDoubt.HOLD else self.on_doubt.value,
             "callback_url": self.callback_url,
             "callback_secret_name": self.callback_secret_name,
@@ -78,15 +79,15 @@ class NewJob:
             "renew": self.renew,
             "batch": self.batch,
             "binding_id": self.binding_id,
-            **self.callback.fields(),
-            **self._named_binding(),
         }
-        return flatten((name, value) for name, value in fields.items() if value)
+        if self.callback is not NO_WISHES:
+            fields |= self.callback.fields()
+        if self.kind is not JobKind.BIND:
+            fields |= self._named_binding()
+        return [part for pair in fields.items() if pair[1] for part in pair]
 
     def _named_binding(self) -> dict[str, str]:
         """What a bind finds out, an update or unbind knows from the start."""
-        if self.kind is JobKind.BIND:
-            return {}
         if self.kind is JobKind.REBIND:
             return self.rebind.fields() if self.rebind else {}
         phone_no_x = self.parameters.get("PhoneNoX") or self.parameters.get("SecretNo", "")
