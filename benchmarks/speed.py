@@ -18,6 +18,9 @@ the worker processes alone, as the operating system counts them. Linux only.
   ours-checkout  2 `axn worker` processes, every job submitted by itself; settings of production, but the pace's rate,
                  which is set so high that it bounds nothing. Leases, fixed nonces, pace, signed callbacks
   ours-batch     the same with `submit_many` of 50, so 50 jobs per message
+  ours-batch-wide
+                 the same where the one receiver may be called 64 times at once, as one that is told of more than 320
+                 ends per second should be (AXN_CALLBACK_PER_RECEIVER)
   celery-N       the obvious build: Celery prefork with N children, a task that binds with the official SDK and a task
                  that calls back with httpx, acks_late, autoretry, results in Redis (benchmarks/speeding/obvious.py)
   taskiq         a modern build: taskiq on Redis streams, 2 processes, async httpx (benchmarks/speeding/modern.py)
@@ -44,7 +47,17 @@ from benchmarks.pacing.processes import ChildError
 from benchmarks.speeding.workers import WorkersError
 from worker.local.redis_server import EmbeddedRedis, RedisServerError
 
-NAMES = ("ours-checkout", "ours-batch", "celery-2", "celery-16", "celery-32", "taskiq", "dramatiq", "floor")
+NAMES = (
+    "ours-checkout",
+    "ours-batch",
+    "ours-batch-wide",
+    "celery-2",
+    "celery-16",
+    "celery-32",
+    "taskiq",
+    "dramatiq",
+    "floor",
+)
 _OBVIOUS = "celery-16"
 _CODE_INTERRUPTED, _CODE_FAILED = 130, 1
 _FILE_COLUMNS = 180

@@ -42,6 +42,8 @@ CONTESTANTS = {
                    env=ours.ENV),
         Contestant("ours-batch", [ours.worker_command("batch,callback")] * 2, ours.submit_batch, 700, per_call=50,
                    is_checkout=False, env=ours.ENV),
+        Contestant("ours-batch-wide", [ours.worker_command("batch,callback")] * 2, ours.submit_batch, 900, per_call=50,
+                   is_checkout=False, env={**ours.ENV, "AXN_CALLBACK_PER_RECEIVER": "64"}),
         _celery(2, 35),
         _celery(16, 220),
         _celery(32, 220),
