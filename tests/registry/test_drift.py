@@ -110,6 +110,22 @@ async def test_an_end_that_was_changed_elsewhere_moves_the_renewal(bench: Bench)
     assert due / 1000 < made.expires_at
 
 
+async def test_an_end_that_a_renewal_set_and_nobody_wrote_is_left_to_that_renewal(bench: Bench) -> None:
+    """Its process died with the answer: taken over here, the renewal would never be counted, nor told."""
+    made = await bench.bound(hours=240)
+    await bench.adopted_binding(made, renew_while="open", extend_by="1d")
+    before = await bench.kept(made)
+    bench.provider.gateway.account.bindings.set_expiry(made, made.expires_at + 24 * HOUR_S)
+    made.phone_no_a = "15099998888"
+    report = await bench.audit(fix=True)
+    assert (found(report), report.fixed) == ([("changed", made.subs_id, ("PhoneNoA", "Expiration"))], 1)
+    after = await bench.kept(made)
+    assert isinstance(before, KeptBinding)
+    assert isinstance(after, KeptBinding)
+    assert (after.expires_at, after.parameters["PhoneNoA"]) == (before.expires_at, "15099998888")
+    assert (await RenewalViews(bench.renewals).counts()).late == 1
+
+
 async def _scores(bench: Bench, partition: int) -> Any:
     client: Any = bench.redis
     for _, score in await client.zrange(f"axn1:{{p{partition:02d}}}:renewals", 0, -1, withscores=True):

@@ -153,6 +153,14 @@ def next_target(policy: RenewalPolicy, expires_at: int, now_ms: int) -> int | No
     return target if target - max(expires_at, now_ms) >= LEAST_EXTENSION_MS else None
 
 
+def untold_target(policy: RenewalPolicy, expires_at: int) -> int | None:
+    """The end by which a renewal is known whose answer was lost, in Unix ms: what it asked for, before this end.
+
+    It needs no note that Redis might have lost together with the answer. None where there was none to be made.
+    """
+    return next_target(policy, expires_at, expires_at - 1)
+
+
 def due_at(
     policy: RenewalPolicy, binding_id: str, expires_at: int, now_ms: int, spread: float = DEFAULT_SPREAD
 ) -> int | None:

@@ -14,11 +14,13 @@ from enum import StrEnum
 
 from worker.clock import Clock
 from worker.domain.binding import BindingName, BindingStatus, BoundBinding, NameKind
+from worker.domain.renewal import untold_target
 from worker.ledger.binding_queue import BindingQueue
 from worker.ledger.bindings import BindingChange, BindingLedger
 from worker.ledger.index_walk import in_batches
 from worker.ledger.keeping import Keeping
 from worker.ledger.kept_binding import KeptBinding
+from worker.ledger.registration import expires_at_of
 from worker.ledger.renewal_keys import renewal_holder
 from worker.ledger.renewals import Renewals
 from worker.provider.replies import SubscriptionDetail
@@ -191,10 +193,24 @@ class DriftAudit:
         return bool(detail.expire_date) and await self._write(binding, {"Expiration": detail.expire_date})
 
     async def _take_over(self, binding: BoundBinding, changed: dict[str, str | None]) -> bool:
+        if "Expiration" in changed and await self._is_left_to_its_renewal(binding, changed["Expiration"]):
+            changed = {name: value for name, value in changed.items() if name != "Expiration"}
+            if not changed:
+                return True
         is_written = await self._write(binding, changed)
-        if is_written:
+        if is_written and "Expiration" in changed:
             await self.renewals.reschedule(binding.binding_id)
         return is_written
+
+    async def _is_left_to_its_renewal(self, binding: BoundBinding, expiration: str | None) -> bool:
+        """An end that a renewal has set and nobody has written: that makes it again, writes it and tells of it."""
+        (kept,) = await self.renewals.read([binding.binding_id])
+        if not isinstance(kept, KeptBinding) or kept.is_closed or kept.step:
+            return False
+        if expires_at_of({"Expiration": expiration or ""}) != untold_target(kept.policy, kept.expires_at):
+            return False
+        await self.keeping.expect(binding.binding_id, kept.read_at)
+        return True
 
     async def _write(
         self,

@@ -13,7 +13,7 @@ from worker.callbacks.events import BindingEvent
 from worker.clock import Clock
 from worker.domain.job import Job, JobKind, JobState, Lane
 from worker.domain.job_ids import job_id_for_key
-from worker.domain.renewal import IfGone, due_at, next_target
+from worker.domain.renewal import IfGone, due_at, next_target, untold_target
 from worker.errors import JobNotFoundError
 from worker.ledger.callback_records import OwedCallback
 from worker.ledger.kept_binding import KeptBinding
@@ -24,7 +24,7 @@ from worker.logs import get_log
 from worker.provider.api import ProviderApi
 from worker.provider.nonce import new_seed
 from worker.renewals.expiry_guard import detail_of
-from worker.renewals.renewing import CLEAN, dropped, failed_end, later
+from worker.renewals.renewing import CLEAN, dropped, failed_end, later, renewed_end
 from worker.renewals.rules import Failure, RenewalRules, bounded_delay_ms, is_late
 from worker.renewals.telling import told_of, wire_of
 from worker.steps import reached
@@ -167,7 +167,11 @@ class GoneDesk:
             _log.error("binding lost", binding_id=kept.binding_id, code=code, message=message)
 
     async def _correct(self, kept: KeptBinding, expires_at: int, now_ms: int) -> None:
-        """Somebody else has set a later end: ours is wrong."""
+        """A later end than ours was set: by somebody else, or by a renewal of ours whose answer never got here."""
+        if expires_at == untold_target(kept.policy, kept.expires_at):
+            if await self.renewals.settle(kept, renewed_end(kept, expires_at, now_ms, self.rules)):
+                _log.info("binding was renewed before its end", binding_id=kept.binding_id, number=kept.number + 1)
+            return
         end = RenewalEnd(
             due_at(kept.policy, kept.binding_id, expires_at, now_ms, self.rules.spread),
             expiration=wire_of(expires_at),
