@@ -51,6 +51,9 @@ class Gone(Protocol):
     async def follow(self, kept: KeptBinding) -> Place | None:
         """Go on with it."""
 
+    async def unbind(self, binding_id: str) -> Place:
+        """End it: its order was closed."""
+
 
 def later(kept: KeptBinding, delay_ms: int, now_ms: int = 0) -> Place:
     """Look at it again after so long from now, or from when it was read; nothing was sent."""
@@ -95,6 +98,10 @@ class Renewer:
         if kept.is_active and not kept.is_closed:
             return await self._keep(kept)
         return dropped(kept.binding_id)
+
+    async def unbind(self, binding_id: str) -> Place:
+        """End one whose order was closed while it was bound. Returns and raises as `renew`."""
+        return await self.gone.unbind(binding_id)
 
     async def _keep(self, kept: KeptBinding) -> Place | None:
         if kept.expires_at <= kept.read_at:
