@@ -2,7 +2,7 @@
 
 A bind may stand in any partition, so a close is written into all of them; whichever script ends the bind (settle.lua)
 then sees it in the same step: the binding is registered before the close, which finds it, or after, when it is found
-closed. A sorted set per partition and 256th of the digests: small ones are packed, a third of the memory.
+closed. A sorted set per partition and 4096th of the digests: small ones are packed, which takes a third of the memory.
 
 Methods raise RedisError, or OSError, where Redis cannot be asked; `worker.redis_faults.asking` turns that into words.
 """
@@ -28,7 +28,7 @@ def order_digest(out_order_id: str) -> str:
 
 def closed_orders_key(partition: int, digest: str) -> str:
     """Sorted set: digest of a closed order -> Unix ms of the close; see close_order.lua."""
-    return f"{VERSION}:{partition_tag(partition)}:closed_orders:{digest[:2]}"
+    return f"{VERSION}:{partition_tag(partition)}:closed_orders:{digest[:3]}"
 
 
 class ClosedOrders:
