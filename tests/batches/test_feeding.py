@@ -506,6 +506,18 @@ async def test_rows_that_are_fed_after_their_order_was_closed_are_bound_and_not_
     assert ["renew_due" in record for record in records] == [False, True]
 
 
+async def test_a_rebind_row_says_how_its_new_binding_is_kept(bench: FeedBench) -> None:
+    await bench.turn(await bench.started(bind_rows(1)))
+    old = bench.told.ids[0]
+    await bench.end_all()
+    wishes = {"renew_while": "open", "extend_by": "1d", "if_gone": "report"}
+    await bench.turn(await bench.started([row(2, {"bind_job_id": old, **wishes}, Operation.REBIND)], name="rebinds"))
+    record = await record_of(bench.redis, bench.told.ids[0])
+    assert (record["kind"], json.loads(record["renew"])) == (
+        "rebind", {"extend_by": 86_400_000, "while": "open", "if_gone": "report"},
+    )  # fmt: skip
+
+
 async def test_a_job_of_no_batch_passes_no_key_of_one(bench: FeedBench, monkeypatch: pytest.MonkeyPatch) -> None:
     job = await opened(bench.ledger)
     claim = await claimed(bench.ledger, job.job_id)
