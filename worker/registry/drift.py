@@ -218,15 +218,16 @@ class DriftAudit:
         parameters: dict[str, str | None] | None = None,
         status: BindingStatus | None = None,
     ) -> bool:
-        """Unless somebody is changing the binding just now."""
-        holder = renewal_holder(binding.binding_id)
+        """Unless somebody is changing the binding just now, or has changed it since it was read."""
+        # Not the renewal's own name, or its place would be left with ours. Nobody waits for this one: see `has_ended`.
+        holder = f"{renewal_holder(binding.binding_id)}.audit"
         if await self.queue.enlist(binding.subs_id, holder, self.clock.unix_ms()):
             await self.queue.leave(binding.subs_id, holder)
             return False
         try:
             change = BindingChange(
                 by=f"audit-{secrets.token_hex(8)}", of_subs_id=binding.subs_id, status=status,
-                parameters=parameters or {},
+                parameters=parameters or {}, compared=binding.parameters,
             )  # fmt: skip
             return await self.bindings.change(binding.binding_id, change)
         finally:
