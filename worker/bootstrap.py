@@ -45,6 +45,7 @@ from worker.ledger.audit import Audit
 from worker.ledger.binding_queue import BindingQueue
 from worker.ledger.bindings import BindingLedger
 from worker.ledger.callback_secrets import CallbackSecrets
+from worker.ledger.closed_orders import ClosedOrders
 from worker.ledger.durable import DurableOpening
 from worker.ledger.endings import Endings
 from worker.ledger.ledger import Ledger
@@ -195,7 +196,8 @@ def build_producer(
                     clock, settings.lease_ms, full_a), durable,
         PaceDesk(redis, account=account_of(settings.access_key_id), endpoint=urlsplit(settings.endpoint).netloc,
                  per_second=settings.pace.per_second),
-        Rotations(secrets), bindings, renewals, Closing(bindings, renewals, intake),
+        Rotations(secrets), bindings, renewals,
+        Closing(bindings, renewals, ClosedOrders(redis, keep_ms=duration_ms(settings.result_ttl)), intake, clock),
     )  # fmt: skip
 
 

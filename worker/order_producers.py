@@ -10,7 +10,8 @@ def close_order(out_order_id: str, *, unbind: bool = False) -> ClosedOrder:
     """End `renew={"while": "open"}` for all bindings of an order. Repeating it harms nothing.
 
     Args:
-        out_order_id: as their bind requests gave it. A bind that has not ended yet is not among them.
+        out_order_id: as their bind requests gave it. A bind that has not ended yet is not among those told of; it is
+            bound and not kept, and with `unbind` ended.
         unbind: also end all of its active bindings, however they are kept.
 
     Raises:

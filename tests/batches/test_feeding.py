@@ -24,6 +24,7 @@ from worker.errors import BatchConflictError, BatchNotFoundError
 from worker.intake.acceptance import Acceptance
 from worker.ledger.batch_feed import Cursor
 from worker.ledger.batch_rows import batch_keys
+from worker.ledger.closed_orders import ClosedOrders
 from worker.ledger.keys import job_keys
 from worker.ledger.records import AttemptKnowledge, NewJob, Settlement
 from worker.local.redis_server import EmbeddedRedis
@@ -494,6 +495,29 @@ async def test_a_row_of_a_removed_batch_that_could_not_be_begun_now_keeps_its_en
     assert (batch.state, batch.alive, batch.by_state) == (BatchState.FINISHED, 0, {"bound": 1, "refused": 1})
 
 
+async def test_rows_that_are_fed_after_their_order_was_closed_are_bound_and_not_kept(bench: FeedBench) -> None:
+    batch_id = await bench.started(bind_rows(2, renew_while="open"))
+    await ClosedOrders(bench.redis, keep_ms=0).remember("order-2", unbind=False)
+    await bench.turn(batch_id)
+    of_closed, of_open = bench.told.ids
+    await bench.end_all()
+    records = [await record_of(bench.redis, job_id) for job_id in (of_closed, of_open)]
+    assert [record.get("renew_closed") for record in records] == ["closed", None]
+    assert ["renew_due" in record for record in records] == [False, True]
+
+
+async def test_a_rebind_row_says_how_its_new_binding_is_kept(bench: FeedBench) -> None:
+    await bench.turn(await bench.started(bind_rows(1)))
+    old = bench.told.ids[0]
+    await bench.end_all()
+    wishes = {"renew_while": "open", "extend_by": "1d", "if_gone": "report"}
+    await bench.turn(await bench.started([row(2, {"bind_job_id": old, **wishes}, Operation.REBIND)], name="rebinds"))
+    record = await record_of(bench.redis, bench.told.ids[0])
+    assert (record["kind"], json.loads(record["renew"])) == (
+        "rebind", {"extend_by": 86_400_000, "while": "open", "if_gone": "report"},
+    )  # fmt: skip
+
+
 async def test_a_job_of_no_batch_passes_no_key_of_one(bench: FeedBench, monkeypatch: pytest.MonkeyPatch) -> None:
     job = await opened(bench.ledger)
     claim = await claimed(bench.ledger, job.job_id)
@@ -506,4 +530,4 @@ async def test_a_job_of_no_batch_passes_no_key_of_one(bench: FeedBench, monkeypa
 
     monkeypatch.setattr(bench.ledger, "_settle", counted)
     assert await bench.ledger.settle(claim, BOUND)
-    assert keys == [8]
+    assert keys == [10]

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from worker.batches.like_rows import _CHECKS
 from worker.batches.operations import ALL_FIELDS, FIELDS, Operation
 from worker.batches.raw_rows import RawRow
+from worker.batches.row_codec import RowCodec
 from worker.batches.row_rules import BadRowError, RowRules
 from worker.batches.rows import BindRow, ChangeRow, RebindRow, Row
 from worker.domain.bind_request import BindRequest
+from worker.domain.rebind_request import RebindRequest
 from worker.domain.rebinding import RebindMode
 from worker.domain.unbind_request import UnbindRequest
 from worker.domain.update_request import UpdateRequest
@@ -51,6 +53,22 @@ def test_a_bind_row_s_own_columns_say_how_its_binding_is_kept() -> None:
     assert isinstance(row, BindRow)
     renew = {"for": "30d", "extend_by": "1d", "lead": "1h", "if_gone": "report"}
     assert row.request() == BindRequest(phone_no_a=A, expires_in="2h", renew=renew)
+
+
+def test_so_do_a_rebind_row_s_for_the_new_binding() -> None:
+    row = judged({"op": "rebind", "out_order_id": "o", "renew_until": "2027-02-01 12:00:00", "extend_by": "1d"})
+    assert isinstance(row, RebindRow)
+    renew = {"until": "2027-02-01 12:00:00", "extend_by": "1d"}
+    assert row.request(JOB_ID) == RebindRequest(bind_job_id=JOB_ID, renew=renew)
+    assert RowCodec.row_of(RowCodec.text_of(row)) == row
+
+
+@pytest.mark.parametrize("given_", [{"renew_for": "5m"}, {"renew_until": "2026-12-01 12:10:00"}])
+def test_a_rebind_row_that_keeps_the_old_end_is_not_judged_by_an_end_that_it_does_not_know(
+    given_: dict[str, str],
+) -> None:
+    assert isinstance(judged({"op": "rebind", "out_order_id": "o", **given_}), RebindRow)
+    assert isinstance(judged({"op": "rebind", "out_order_id": "o", "expires_in": "1d", **given_}), dict)
 
 
 @pytest.mark.parametrize(
@@ -103,6 +121,14 @@ def test_a_rebind_row_keeps_what_it_does_not_say() -> None:
          {"renew_while": "must be 'open'", "renew_lead": "must be a span of time"}),
         ({"op": "bind", "phone_no_a": A, "expires_in": "2h", "extend_by": "1d"}, {"renew_until": "must give exactly"}),
         ({"op": "bind", "phone_no_a": A, "expires_in": "2h", "renew_for": "1h"}, {"renew_for": "must be longer than"}),
+        ({"op": "rebind", "out_order_id": "o", "renew_while": "shut", "if_gone": "pray"},
+         {"renew_while": "must be 'open'", "if_gone": "must be 'rebind_same_x', "}),
+        ({"op": "rebind", "out_order_id": "o", "extend_by": "1d"}, {"renew_until": "must give exactly"}),
+        ({"op": "rebind", "out_order_id": "o", "expires_in": "2h", "renew_for": "1h"},
+         {"renew_for": "must be longer than"}),
+        ({"op": "rebind", "out_order_id": "o", "renew_for": "1d", "renew_lead": "0s", "phone_no_a": "1.38E+10"},
+         {"phone_no_a": "is in scientific notation", "renew_lead": "must be more than 0 s"}),
+        ({"op": "move-a", "out_order_id": "o", "phone_no_a": A, "extend_by": "1d"}, {"extend_by": "is of no use for"}),
         ({"op": "unbind", **BY_PROVIDER, "renew_while": "open"}, {"renew_while": "is of no use for unbind"}),
         ({"op": "unbind", "out_order_id": "a\nb"}, {"out_order_id": "must be text, not too long"}),
         ({"op": "unbind", "out_order_id": "o", "pool_key": "FC1"}, {"bind_job_id": "give one of bind_job_id, out_ord"}),
@@ -199,6 +225,12 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "call_timeout": st.sampled_from(["20", 20, 20.0, True, "0"]),
     "ring_config": st.sampled_from(['{"AXNRing_A":"1"}', {"AXNRing_A": "1"}, "[]"]),
     "mode": st.sampled_from(["new-x", "same-x", "x"]),
+    "renew_until": st.sampled_from(["2027-01-01 12:00:00", "2027-01-01 12:00:01", "2026-12-01 13:00:00", "x"]),
+    "renew_for": st.sampled_from(["1d", "32d", "90m", 7201, "x"]),
+    "renew_while": st.sampled_from(["open", "shut"]),
+    "extend_by": st.sampled_from(["1d", "119s", "x"]),
+    "renew_lead": st.sampled_from(["1h", "13h", "0s"]),
+    "if_gone": st.sampled_from(["report", "pray"]),
 }
 TEXTS = st.one_of(
     st.sampled_from(["o", "#N/A", "#1", "a\nb", "k" * 257, "x" * 1025, "\ud800"]), st.text(min_size=1, max_size=4)
@@ -213,6 +245,7 @@ def files(draw: st.DrawFn) -> list[dict[str, Any]]:
         st.lists(st.sampled_from(USUAL), unique=True, min_size=1),
         st.sampled_from(list(Operation)).flatmap(lambda op: st.lists(st.sampled_from(sorted(FIELDS[op])), unique=True)),
         st.sampled_from([["op", "phone_no_a", "expires_in"], ["op", "subs_id", "phone_no_x", "out_id"]]),
+        st.sampled_from(["renew_until", "renew_for"]).map(lambda name: ["op", "phone_no_a", "expiration", name]),
     )
     shapes = draw(st.lists(columns, min_size=1, max_size=2))
     operation = draw(st.sampled_from(list(Operation)))
@@ -234,6 +267,13 @@ def test_rows_are_judged_the_same_whether_or_not_others_are_remembered(rows: lis
             quick.request(JOB_ID)  # is refused where it breaks a rule
         elif isinstance(quick, BindRow):
             quick.request()
+
+
+@pytest.mark.parametrize("column", [{"renew_until": "2027-01-01 12:00:00"}, {"renew_for": "31d"}])
+def test_an_end_is_judged_anew_where_it_must_come_before_that_of_the_renewals(column: dict[str, str]) -> None:
+    rules, ends = row_rules(), ("2026-12-31 12:00:00", "2026-12-02 12:00:00", "2027-01-02 12:00:00")
+    rows = [judged({"op": "bind", "phone_no_a": A, "expiration": end, **column}, rules) for end in ends]
+    assert [isinstance(row, BindRow) for row in rows] == [True, True, False]
 
 
 JSON = st.recursive(

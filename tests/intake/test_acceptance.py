@@ -15,6 +15,7 @@ from worker.intake.acceptance import Acceptance, AcceptanceRules
 from worker.ledger.callback_records import CallbackWishes
 
 A = "15000000000"
+DAY = 86_400_000
 NOW_MS = 1_796_097_600_000  # 2026-12-01 12:00:00 in Shanghai
 MINIMUM: dict[str, Any] = {"phone_no_a": A, "expires_in": "2h"}
 
@@ -95,7 +96,11 @@ def test_a_binding_is_kept_for_longer_than_its_first_length(renew: dict[str, str
 
 def test_a_job_knows_how_its_binding_is_kept_only_if_it_is() -> None:
     kept = acceptance().job_of(BindRequest(**MINIMUM, renew={"for": "30d", "if_gone": "report"}))
-    assert kept.renew == '{"for":2592000000,"if_gone":"report"}'
+    assert kept.renew == f'{{"until":{NOW_MS + 30 * DAY},"extend_by":7200000,"if_gone":"report"}}'
+    until = acceptance().job_of(BindRequest(phone_no_a=A, expiration="2026-12-02 12:00:00", renew={"for": "30d"}))
+    assert until.renew == f'{{"until":{NOW_MS + 30 * DAY},"if_gone":"rebind_same_x"}}'
+    opened = acceptance().job_of(BindRequest(**MINIMUM, renew={"while": "open", "extend_by": "3h"}))
+    assert opened.renew == '{"extend_by":10800000,"while":"open","if_gone":"rebind_same_x"}'
     assert "renew" not in acceptance().job_of(BindRequest(**MINIMUM)).pairs()
 
 

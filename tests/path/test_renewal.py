@@ -39,3 +39,11 @@ def test_a_kept_binding_is_renewed_by_a_worker_and_told_of_until_its_order_is_cl
         assert close_order(order, unbind=True).closed == (job.job_id,)
         assert ledger.zscore(renewals_key(partition), job.job_id) is None
     wait_until(lambda: bindings_of(running, order)[0]["ended"] == "unbound")
+
+
+def test_a_bind_that_is_on_its_way_when_its_order_is_closed_is_ended_all_the_same(running: Running) -> None:
+    order = f"order-{uuid4().hex}"
+    job_id = submit(BindRequest(phone_no_a="13900001234", expires_in="2h", out_order_id=order))
+    close_order(order, unbind=True)
+    assert wait(job_id, WAIT_S).is_bound
+    wait_until(lambda: [binding["ended"] for binding in bindings_of(running, order)] == ["unbound"])

@@ -129,10 +129,10 @@ class Bench:
         (kept,) = await self.renewals.read([adopted_id(ACCOUNT, binding.subs_id)])
         return kept
 
-    async def audit(self, **scope: Any) -> DriftReport:
+    async def audit(self, *, queue: BindingQueue | None = None, **scope: Any) -> DriftReport:
         """Compare everything in this scope."""
         report = DriftReport()
-        queue = BindingQueue(self.redis, ttl_ms=DAY_MS)
+        queue = queue or BindingQueue(self.redis, ttl_ms=DAY_MS)
         found = DriftAudit(
             self.bindings, self.renewals, Keeping(self.redis), queue, self.truth, self.clock, random.random
         )

@@ -1,16 +1,20 @@
 """What drifts apart between the registry and the provider is found, and mended where it may be."""
 
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
+from tests.ledger.support import ledger_of
 from tests.registry.bench import HOUR_S, Bench, by_subs_id, row_of, wire_s
 from tests.year.provider import POOL_KEY
 from worker.domain.binding import BindingStatus
 from worker.domain.expiration import parse_expiration, unix_ms
+from worker.ledger.binding_queue import BindingQueue
 from worker.ledger.bindings import BindingChange
 from worker.ledger.kept_binding import KeptBinding
+from worker.ledger.renewal_keys import renewal_holder
 from worker.ledger.renewal_views import RenewalViews
 from worker.registry.drift import Drift, DriftReport
 from worker.registry.provider_truth import Truth
@@ -108,6 +112,92 @@ async def test_an_end_that_was_changed_elsewhere_moves_the_renewal(bench: Bench)
     assert kept.expires_at == unix_ms(parse_expiration(wire_s(made.expires_at)))
     (due,) = [due for at in range(16) async for due in _scores(bench, at)]
     assert due / 1000 < made.expires_at
+
+
+class LateQueue(BindingQueue):
+    """Lets somebody step in just before an audit takes its place in line: the last moment at which it can be late."""
+
+    def __init__(self, bench: Bench, step: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(bench.redis, ttl_ms=60_000)
+        self._step = step
+
+    async def enlist(self, subs_id: str, job_id: str, accepted_at: int) -> str:
+        await self._step()
+        return await super().enlist(subs_id, job_id, accepted_at)
+
+
+@pytest.mark.parametrize("what", ["changed", "gone"])
+@pytest.mark.parametrize("meanwhile", ["updated", "renewed", "unbound"])
+async def test_what_is_changed_after_the_last_look_is_not_overwritten(bench: Bench, what: str, meanwhile: str) -> None:
+    made = await bench.bound()
+    known = await bench.adopted_binding(made)
+    if what == "gone":
+        bench.provider.end(made)
+    else:
+        made.call_restrict = "CONTROL_BX_DISABLE"
+    changes = {
+        "updated": BindingChange(by="u", parameters={"PhoneNoA": "15099998888"}),
+        "renewed": BindingChange(by="r", parameters={"Expiration": "2098-01-01 00:00:00"}),
+        "unbound": BindingChange(by="b", status=BindingStatus.UNBOUND),
+    }
+
+    async def step_in() -> None:
+        assert await bench.bindings.change(known.binding_id, changes[meanwhile])
+
+    report = await bench.audit(fix=True, queue=LateQueue(bench, step_in))
+    assert report.fixed == 0
+    after = await bench.known(made)
+    expected = {name: value or "" for name, value in changes[meanwhile].parameters.items()}
+    assert (after.status is BindingStatus.UNBOUND) is (meanwhile == "unbound")
+    assert after.parameters == {**known.parameters, **expected}
+
+
+async def test_nobody_waits_for_an_audit_that_died(bench: Bench) -> None:
+    made = await bench.bound()
+    known = await bench.adopted_binding(made)
+    made.call_restrict = "CONTROL_BX_DISABLE"
+    names: list[str] = []
+
+    class DyingQueue(BindingQueue):
+        async def enlist(self, subs_id: str, job_id: str, accepted_at: int) -> str:
+            names.append(job_id)
+            return await super().enlist(subs_id, job_id, accepted_at)
+
+        async def leave(self, subs_id: str, job_id: str) -> str:
+            return ""
+
+    assert (await bench.audit(fix=True, queue=DyingQueue(bench.redis, ttl_ms=60_000))).fixed == 1
+    queue = BindingQueue(bench.redis, ttl_ms=60_000)
+    assert [await queue.enlist(made.subs_id, renewal_holder(known.binding_id), 9)] == names
+    assert await ledger_of(bench.redis).has_ended(names[0]), "whoever comes takes it out"
+
+
+async def test_while_a_renewal_is_under_way_nothing_is_written_and_its_place_stays(bench: Bench) -> None:
+    made = await bench.bound()
+    known = await bench.adopted_binding(made)
+    bench.provider.end(made)
+    queue = BindingQueue(bench.redis, ttl_ms=60_000)
+    assert not await queue.enlist(made.subs_id, renewal_holder(known.binding_id), 1)
+    assert (await bench.audit(fix=True)).fixed == 0
+    assert await queue.enlist(made.subs_id, "a job", 2) == renewal_holder(known.binding_id)
+    await queue.leave(made.subs_id, renewal_holder(known.binding_id))
+    assert await queue.enlist(made.subs_id, "a job", 2) == "", "the audit left no place behind"
+
+
+async def test_an_end_that_a_renewal_set_and_nobody_wrote_is_left_to_that_renewal(bench: Bench) -> None:
+    """Its process died with the answer: taken over here, the renewal would never be counted, nor told."""
+    made = await bench.bound(hours=240)
+    await bench.adopted_binding(made, renew_while="open", extend_by="1d")
+    before = await bench.kept(made)
+    bench.provider.gateway.account.bindings.set_expiry(made, made.expires_at + 24 * HOUR_S)
+    made.phone_no_a = "15099998888"
+    report = await bench.audit(fix=True)
+    assert (found(report), report.fixed) == ([("changed", made.subs_id, ("PhoneNoA", "Expiration"))], 1)
+    after = await bench.kept(made)
+    assert isinstance(before, KeptBinding)
+    assert isinstance(after, KeptBinding)
+    assert (after.expires_at, after.parameters["PhoneNoA"]) == (before.expires_at, "15099998888")
+    assert (await RenewalViews(bench.renewals).counts()).late == 1
 
 
 async def _scores(bench: Bench, partition: int) -> Any:

@@ -107,6 +107,9 @@ class _Latest:
     async def renew(self, kept: KeptBinding) -> Place | None:
         return await self.bench.renewer.renew(kept)
 
+    async def unbind(self, binding_id: str) -> Place:
+        return await self.bench.renewer.unbind(binding_id)
+
 
 @dataclass
 class Bench:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
-from tests.ledger.support import until
+from tests.ledger.support import now_ms, until
 from worker.domain.job_ids import partition_of
 from worker.domain.renewal import RenewalPolicy
 from worker.ledger.renewal_keys import renewals_lease_key
 from worker.local.redis_server import EmbeddedRedis
 from worker.steps import EXIT_CRASHED
 
-from .bench import DAY, Bench, benches
+from .bench import DAY, MINUTE, Bench, benches
 
 ROOT = Path(__file__).parents[2]
 STEPS = ("renewal.sending", "renewal.answered", "renewal.settled")
@@ -80,3 +80,31 @@ async def test_one_renewal_is_counted_wherever_its_process_dies(redis: Redis, re
         await bench.work_on((await bench.read(gone)).step_job)
         await bench.renew(gone)
         assert "binding.rebound" in [event["type"] for event in await bench.events(gone)]
+
+
+async def test_a_renewal_is_told_though_its_binding_s_old_end_passed_before_anybody_could_write_it(
+    redis: Redis, redis_server: EmbeddedRedis
+) -> None:
+    """Redis was away, or no worker there, from the provider's answer until after the end that the record knows."""
+    async with benches(redis, hold_ms=200) as (bench,):
+        await bench.checked()
+        binding_id = await bench.bound(lasts_ms=30 * MINUTE)
+        first = await bench.read(binding_id)
+        assert await killed([f"renewal.answered@{binding_id}"], redis_server.url(0), bench.endpoint) == [EXIT_CRASHED]
+        # As much time passes: both ends, the one on record and the provider's, move back by it.
+        past = (await now_ms(redis) - MINUTE) // 1000 * 1000
+        await bench.end_at(binding_id, past)
+        bench.at_provider(first.subs_id).expires_at += (past - first.expires_at) // 1000
+
+        async def is_renewed() -> bool:
+            await bench.renew(binding_id)
+            return (await bench.read(binding_id)).number == 1
+
+        await until(is_renewed)
+        after = await bench.read(binding_id)
+        assert (after.expires_at, [line.what for line in after.history]) == (past + DAY, ["renewed"])
+        (event,) = [event for event in await bench.events(binding_id) if event["type"] == "binding.renewed"]
+        assert (event["data"]["renewals"], event["data"]["expiration"]) == (1, after.expiration)
+        assert await bench.due_at(binding_id) == after.due_at
+        await bench.renew(binding_id)
+        assert (await bench.read(binding_id)).expires_at == past + 2 * DAY, "and the next one is the next"

@@ -147,6 +147,24 @@ async def test_a_binding_whose_policy_ended_while_nobody_looked_is_lost(bench: B
     assert await types(bench, binding_id) == ["binding.lost"]
 
 
+@pytest.mark.parametrize("is_to_be_unbound", [False, True])
+async def test_a_binding_whose_order_is_closed_while_it_is_found_gone_is_not_bound_anew(
+    bench: Bench, is_to_be_unbound: bool
+) -> None:
+    await bench.checked()
+    binding_id = await bench.bound(policy=SAME)
+    await ended_elsewhere(bench, binding_id)
+
+    async def close(action: str) -> None:
+        if action == "QuerySubscriptionDetail":
+            await bench.renewals.close(binding_id, unbind=is_to_be_unbound)
+
+    bench.provider.after = close
+    await bench.renew(binding_id)
+    assert (bench.announcer.published, "renew_step" in await record_of(bench.redis, binding_id)) == ([], False)
+    assert await bench.due_at(binding_id) is None
+
+
 async def test_an_end_that_was_changed_elsewhere_is_taken_over_instead(bench: Bench) -> None:
     await bench.checked()
     binding_id = await bench.bound(policy=SAME)

@@ -13,6 +13,8 @@ from tests.year.provider import Change
 LEAST_LEAD_S = 600.0
 LEAD_SHARE = 0.1
 SPREAD = 0.1
+LEAST_GAIN_S = 120.0
+"""No renewal adds less: the one before takes so short a rest along; where there is none, the binding ends before it."""
 CATCH_UP_S = 300.0
 """So much of the time in which a binding may be renewed must have been free of trouble, or it may be lost: a worker
 must notice, wait for its turn in the pace, and try again."""
@@ -29,7 +31,8 @@ class Wish:
 
     Attributes:
         until_s: up to this moment,
-        for_s: or for so long from the beginning; without both: while the order is open.
+        for_s: or for so long from the moment that the first length counts from; without both: while the order is open.
+        length_s: the first length, as it was asked for; 0: as the provider saw it.
         closed_s: when the order is closed.
         extend_by_s: length of a renewal; 0: the first length.
         lead_s: how long before the end it is due; 0: the rule's.
@@ -42,14 +45,16 @@ class Wish:
     extend_by_s: float = 0.0
     lead_s: float = 0.0
     if_gone: str = "rebind_same_x"
+    length_s: float = 0.0
 
-    def limit_s(self, bound_s: float) -> float:
+    def limit_s(self, first: "Life") -> float:
         """Up to when it may be renewed, unless it is closed before."""
-        return self.until_s or (bound_s + self.for_s if self.for_s else inf)
+        began_s = first.first_end_s - self.length_s if self.length_s else first.bound_s
+        return self.until_s or (began_s + self.for_s if self.for_s else inf)
 
     def period_s(self, life: "Life") -> float:
         """What one renewal adds."""
-        return self.extend_by_s or life.first_end_s - life.bound_s
+        return self.extend_by_s or self.length_s or life.first_end_s - life.bound_s
 
     def lead_of_s(self, period_s: float) -> float:
         """How long before the end a renewal is due at the latest."""
@@ -146,7 +151,7 @@ def judge(lives: Sequence[Life], wish: Wish, troubles: Troubles, now_s: float) -
     if not lives:
         verdict.faults.append("was never bound")
         return verdict
-    limit_s = wish.limit_s(lives[0].bound_s)
+    limit_s = wish.limit_s(lives[0])
     case = _Case(wish, limit_s, min(limit_s, wish.closed_s, now_s), troubles)
     for life, follower in zip(lives, [*lives[1:], None], strict=True):
         _judge_changes(verdict, life, case)
@@ -173,9 +178,13 @@ def _judge_changes(verdict: Verdict, life: Life, case: _Case) -> None:
 
 def _faults_of(change: Change, wish: Wish, period_s: float, limit_s: float) -> list[str]:
     faults = []
-    wanted_s = min(change.before_s + period_s, limit_s)
+    wanted_s = change.before_s + period_s
+    if limit_s - wanted_s < LEAST_GAIN_S:
+        wanted_s = limit_s
     if change.after_s <= change.before_s:
         faults.append("shortens the binding")
+    elif change.after_s - change.before_s < LEAST_GAIN_S:
+        faults.append(f"adds {change.after_s - change.before_s:.0f} s only")
     elif abs(change.after_s - wanted_s) > _ROUNDING_S:
         faults.append(f"sets its end {change.after_s - wanted_s:+.0f} s off")
     if change.before_s >= limit_s or change.after_s > limit_s + _ROUNDING_S:
@@ -186,7 +195,8 @@ def _faults_of(change: Change, wish: Wish, period_s: float, limit_s: float) -> l
 
 
 def _judge_end(verdict: Verdict, life: Life, follower: Life | None, case: _Case) -> None:
-    if life.died_s >= case.wanted_s - _ROUNDING_S:
+    is_whole = case.limit_s - life.end_s < LEAST_GAIN_S
+    if life.died_s >= min(case.wanted_s, life.end_s if is_whole else inf) - _ROUNDING_S:
         if follower is not None:
             verdict.faults.append(f"{life.subs_id} was replaced though it lived")
         return

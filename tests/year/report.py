@@ -41,6 +41,7 @@ def report_on(played: Played, troubles: Troubles) -> Report:
             order.wish,
             closed_s=played.closed_s.get(order.name, float("inf")),
             extend_by_s=order.wish.extend_by_s or order.length_s,
+            length_s=order.length_s,
         )
         lives = played.lives.get(order.name, [])
         verdict = judge(lives, wish, troubles, played.scenario.end_s)

@@ -182,12 +182,14 @@ def month(seed: int, bindings: int) -> Scenario:
     for number in range(bindings):
         at_s = begin_s + random_.uniform(0, 1_200)
         if number % 3 == 0:
-            orders.append(make.order(at_s, 7 * DAY_S, for_s=30 * DAY_S))
+            orders.append(make.order(at_s, 7 * DAY_S, for_s=(28 + number % 2 * 4) * DAY_S))
         elif number % 3 == 1:
             closed_s = at_s + random_.choice((16.0, 20.0, inf)) * DAY_S
             orders.append(make.order(at_s, 9 * DAY_S, closed_s=closed_s))
         else:
             until_s = float(round(begin_s + random_.uniform(20, 25) * DAY_S))
+            if number % 2:  # a moment after its fourth end
+                until_s = float(round(at_s + 20 * DAY_S + 90))
             orders.append(make.order(at_s, 5 * DAY_S, until_s=until_s, lead_s=8 * HOUR_S))
     orders.sort(key=lambda order: order.at_s)
     return Scenario(

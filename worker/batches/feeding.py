@@ -6,6 +6,7 @@ the ledger answers with "filed before". The timetable looks when a lease ends, s
 """
 
 import asyncio
+import dataclasses
 import random
 import secrets
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ from worker.callbacks.events import batch_finished_body
 from worker.callbacks.receivers import receiver_of
 from worker.clock import Clock
 from worker.domain.batch_hours import next_opening
-from worker.domain.job import JobState, Lane
+from worker.domain.job import JobKind, JobState, Lane
 from worker.errors import BatchNotFoundError, LedgerUnavailableError
 from worker.ledger.batch_feed import Cursor, FeedLedger, HeldBatch, RefusedRow
 from worker.ledger.batch_records import BatchCounts
@@ -162,7 +163,7 @@ class Session:
             place = RowPlace(held.batch_id, chunk.number, index, held.round_)
             placed[str(place)] = PlacedRow(place, chunk.rows[index], row)
         jobs, refused = await self._rows.jobs_of(list(placed.values()))
-        ids, others = await self._ledger.open_rows(jobs)
+        ids, others = await self._ledger.open_rows([_as_asked(job, held) for job in jobs])
         refused += [_conflict(placed[job.batch], job) for job in others]
         await self._ledger.refuse(refused)
         for job_id in ids:
@@ -258,3 +259,9 @@ def owed_callback(held: HeldBatch, counts: BatchCounts) -> OwedCallback | None:
         ),
         secret=held.options.callback_secret_name,
     )
+
+
+def _as_asked(job: NewJob, held: HeldBatch) -> NewJob:
+    """An order that was closed since the batch was begun is closed for its rows, too."""
+    is_binding = job.kind in (JobKind.BIND, JobKind.REBIND)
+    return dataclasses.replace(job, asked_at=held.created_at) if is_binding else job

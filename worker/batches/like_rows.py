@@ -41,6 +41,8 @@ _CHECKS: Mapping[str, Callable[[Any], bool]] = {
     **{name: _check_of_field(BindRequest, OLD_AND_NEW[name]) for name in ("new_phone_no_x", "new_out_order_id")},
 }
 """The free fields, by which a file's rows differ."""
+_RENEWALS_ENDS = frozenset({"renew_until", "renew_for"})
+"""An Expiration beside one of these must come before it, and is not free."""
 
 
 class LikeRows:
@@ -59,10 +61,11 @@ class LikeRows:
     def like(self, given: Mapping[str, Any]) -> Like | None:
         """What a row must have in common with another; None where that is not to be told from its values."""
         rest = []
+        has_renewals_end = not _RENEWALS_ENDS.isdisjoint(given)
         for name, value in given.items():
             if value.__class__ is not str:
                 return None
-            if name not in self._checks:
+            if name not in self._checks or (has_renewals_end and name == "expiration"):
                 rest.append(value)
         return tuple(given), tuple(rest)
 

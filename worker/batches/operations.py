@@ -37,7 +37,7 @@ RENEWAL = {
     "renew_until": "until", "renew_for": "for", "renew_while": "while", "extend_by": "extend_by", "renew_lead": "lead",
     "if_gone": "if_gone",
 }  # fmt: skip
-"""A bind's own columns for the parts of its request's `renew`."""
+"""The columns of binds and rebinds for the parts of their requests' `renew`."""
 
 _ROW_OWN = frozenset({"op", "key"})
 _NOT_BY_ROW = frozenset({"idempotency_key", "lane", "renew"})
@@ -50,7 +50,7 @@ NAMING_FIELDS = (frozenset(ChangeRequest.model_fields) - frozenset(JobRequest.mo
 FIELDS: Mapping[Operation, frozenset[str]] = {
     Operation.BIND: _ROW_OWN | _BIND | frozenset(RENEWAL),
     Operation.UNBIND: _ROW_OWN | _OURS | NAMING_FIELDS,
-    Operation.REBIND: _ROW_OWN | _BIND | NAMING_FIELDS | {"mode", *OLD_AND_NEW},
+    Operation.REBIND: _ROW_OWN | _BIND | NAMING_FIELDS | {"mode", *OLD_AND_NEW} | frozenset(RENEWAL),
     **{
         operation: _ROW_OWN | _OURS | NAMING_FIELDS | frozenset(aspects) for operation, aspects in ASPECT_FIELDS.items()
     },

@@ -147,7 +147,10 @@ class RowRules:
         kept = {name: value for name, value in _KEPT.items() if name not in wishes}
         if "expiration" in wishes:
             kept.pop("expires_in", None)
-        self._judge_request({**kept, **wishes}, JobKind.BIND, given, faults, names=_NEW_NAMES)
+        elif "expires_in" not in wishes and "renew" in wishes:  # not to be measured by an end that is not known yet
+            of_renewal = {"bind_job_id": _SOME_JOB_ID, "renew": wishes.pop("renew")}
+            self._judge_request(of_renewal, JobKind.REBIND, given, faults, names=_RENEWAL_NAMES)
+        self._judge_request({**kept, **wishes}, JobKind.BIND, given, faults, names=_NEW_NAMES | _RENEWAL_NAMES)
 
     def _judge_request(
         self,
@@ -193,9 +196,8 @@ def _takes_pool(operation: Operation, given: Mapping[str, Any]) -> bool:
 def _wishes_of(operation: Operation, given: Mapping[str, Any]) -> dict[str, Any]:
     """What goes into the request beside what names a binding; a rebind's by the names of a bind request."""
     wanted = _WISHES[operation]
-    if operation is Operation.REBIND:
-        return {OLD_AND_NEW.get(name, name): value for name, value in given.items() if name in wanted}
-    wishes = {name: value for name, value in given.items() if name in wanted}
+    names = OLD_AND_NEW if operation is Operation.REBIND else {}
+    wishes = {names.get(name, name): value for name, value in given.items() if name in wanted}
     renew = {part: wishes.pop(column) for column, part in RENEWAL.items() if column in wishes}
     return wishes | ({"renew": renew} if renew else {})
 

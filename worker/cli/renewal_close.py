@@ -19,7 +19,7 @@ def close(
 ) -> None:
     """Renew the bindings of an order no more that are kept while it is open; with --unbind, also end its bindings.
 
-    Repeating it harms nothing.
+    A bind of the order that is still on its way is reached, too, as it ends. Repeating it harms nothing.
 
     Example: [bold]axn renewals close --out-order-id order-42 --unbind[/bold]
 
@@ -46,4 +46,4 @@ def _print(closed: ClosedOrder) -> None:
     for binding_id in closed.kept:
         typer.echo(f"{binding_id}  still kept, for its span or up to its moment; --unbind ends it")
     if not (closed.closed or closed.unbind_jobs or closed.kept):
-        typer.echo("no bindings of this order are kept", err=True)
+        typer.echo("no bindings of this order are kept; one that is still being bound will not be, either", err=True)

@@ -20,6 +20,8 @@ from worker.domain.expiration import PROVIDER_MINIMUM
 
 SECOND_MS, MINUTE_MS = 1_000, 60_000
 LEAST_EXTENSION_MS = 2 * MINUTE_MS
+"""No renewal adds less: twice what the provider must find ahead, so that the shortest can still be asked for, and more
+than a call, its place in the pace and its callback are worth."""
 LEAST_LEAD_MS = 10 * MINUTE_MS
 """Of a policy that names no lead."""
 DEFAULT_SPREAD = 0.1
@@ -48,7 +50,7 @@ class RenewalPolicy:
 
     Attributes:
         until_ms: it is renewed up to this moment, Unix ms; 0: as `for_ms` says, or while its order is open.
-        for_ms: the same as a span from the binding's beginning; 0 once the policy is begun.
+        for_ms: the same as a span from the moment that the binding's first length counts from; 0 once it is begun.
         extend_by_ms: one renewal's length; 0 only before it is begun: the binding's first length.
         lead_ms: how long before the end it is renewed; 0 only before it is begun: a tenth of the extension, ten minutes
             at least.
@@ -66,17 +68,35 @@ class RenewalPolicy:
         """Whether only `close_order`, an unbind or a rebind ends it."""
         return not self.until_ms and not self.for_ms
 
-    def begun(self, bound_at: int, expires_at: int) -> "RenewalPolicy":
+    def counted(self, asked_at: int, expires_at: int, length_ms: int = 0) -> "RenewalPolicy":
+        """The policy with its span, and its extension, counted from the very moment that the first length counts from.
+
+        Else a `for` of three lengths ends some moments after the third: as long as the request was on its way.
+
+        Args:
+            asked_at: by the clock that set the Expiration, Unix ms.
+            expires_at: that, Unix ms; 0 where the request sets none.
+            length_ms: the span from which it follows; 0 where the request gave a moment.
+        """
+        began_at = expires_at - length_ms if expires_at and length_ms else asked_at
+        return dataclasses.replace(
+            self,
+            until_ms=self.until_ms or (began_at + self.for_ms if self.for_ms else 0),
+            for_ms=0,
+            extend_by_ms=self.extend_by_ms or length_ms,
+        )
+
+    def begun(self, asked_at: int, expires_at: int) -> "RenewalPolicy":
         """The policy of a binding that is there, with nothing left open. One that is begun stays as it is.
 
         Args:
-            bound_at: when the binding was made, Unix ms.
+            asked_at: when the binding was asked for, Unix ms: it counts from there, as its first length does.
             expires_at: its first end, Unix ms.
         """
-        extend_by_ms = max(_whole_seconds_up(self.extend_by_ms or expires_at - bound_at), LEAST_EXTENSION_MS)
+        extend_by_ms = max(_whole_seconds_up(self.extend_by_ms or expires_at - asked_at), LEAST_EXTENSION_MS)
         return dataclasses.replace(
             self,
-            until_ms=self.until_ms or (bound_at + self.for_ms if self.for_ms else 0),
+            until_ms=self.until_ms or (asked_at + self.for_ms if self.for_ms else 0),
             for_ms=0,
             extend_by_ms=extend_by_ms,
             lead_ms=self.lead_ms or min(max(extend_by_ms // _LEAD_SHARE, LEAST_LEAD_MS), extend_by_ms // 2),
@@ -113,6 +133,7 @@ def next_target(policy: RenewalPolicy, expires_at: int, now_ms: int) -> int | No
 
     Where the end is still ahead it does not depend on the time: whoever makes this renewal, and however often, asks for
     the same moment. A binding whose end has passed needs as many periods as bring it ahead again, by the lead at least.
+    Where less than `LEAST_EXTENSION_MS` would be left for a last renewal, this one takes it along.
 
     Args:
         policy: begun.
@@ -120,13 +141,24 @@ def next_target(policy: RenewalPolicy, expires_at: int, now_ms: int) -> int | No
         now_ms: Unix ms.
 
     Returns:
-        None where the policy has ended: nothing is to be renewed any more.
+        None where the policy has ended, or ends within `LEAST_EXTENSION_MS`: nothing is to be renewed any more.
     """
-    needed_ms = now_ms + _lead_ms(policy, policy.extend_by_ms) + MARGIN_MS - expires_at
-    periods = max(1, -(-needed_ms // policy.extend_by_ms)) if expires_at <= now_ms else 1
+    ahead_ms = max(_lead_ms(policy, policy.extend_by_ms) + MARGIN_MS, LEAST_EXTENSION_MS)
+    periods = -((expires_at - now_ms - ahead_ms) // policy.extend_by_ms) if expires_at <= now_ms else 1
     latest = min(policy.until_ms or LATEST_MS, LATEST_MS)
-    target = min(expires_at + periods * policy.extend_by_ms, latest) // SECOND_MS * SECOND_MS
-    return target if target > max(expires_at, now_ms + MARGIN_MS) else None
+    target = expires_at + periods * policy.extend_by_ms
+    if latest - target < LEAST_EXTENSION_MS:
+        target = latest
+    target = target // SECOND_MS * SECOND_MS
+    return target if target - max(expires_at, now_ms) >= LEAST_EXTENSION_MS else None
+
+
+def untold_target(policy: RenewalPolicy, expires_at: int) -> int | None:
+    """The end by which a renewal is known whose answer was lost, in Unix ms: what it asked for, before this end.
+
+    It needs no note that Redis might have lost together with the answer. None where there was none to be made.
+    """
+    return next_target(policy, expires_at, expires_at - 1)
 
 
 def due_at(
@@ -144,14 +176,11 @@ def due_at(
         now_ms: Unix ms: when this end was set.
         spread: 0 to 1.
     """
-    target = next_target(policy, expires_at, now_ms)
-    if target is None:
+    if next_target(policy, expires_at, now_ms) is None:
         return None
     left_ms = max(0, expires_at - now_ms)
     free_ms = left_ms - _lead_ms(policy, left_ms)
-    due = now_ms + free_ms - int(free_ms * spread * share_of(binding_id))
-    # A policy may end a moment after the binding: the provider must find even that moment far enough ahead.
-    return max(now_ms, min(due, target - 2 * MARGIN_MS))
+    return now_ms + free_ms - int(free_ms * spread * share_of(binding_id))
 
 
 def share_of(binding_id: str) -> float:

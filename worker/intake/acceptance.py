@@ -163,9 +163,16 @@ class Acceptance:
             kind=request.kind,
             is_confirmed=isinstance(request, ChangeRequest) and request.names_confirmed_binding,
             callback=_wishes_of(request),
-            renew=request.renew.policy.as_json() if isinstance(request, RenewedRequest) and request.renew else "",
+            renew=self._renew(request, parameters),
             binding_id=binding_id,
         )
+
+    def _renew(self, request: AnyRequest, parameters: Mapping[str, str]) -> str:
+        if not isinstance(request, BindingWishes) or request.renew is None:
+            return ""
+        expires_at = unix_ms(parse_expiration(parameters["Expiration"])) if "Expiration" in parameters else 0
+        length_ms = duration_ms(request.expires_in) if request.expires_in is not None else 0
+        return request.renew.policy.counted(self.clock.unix_ms(), expires_at, length_ms).as_json()
 
     def is_far_enough(self, expiration: datetime) -> bool:
         """Whether an Expiration is so far ahead that the provider will take it."""

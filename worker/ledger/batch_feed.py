@@ -43,6 +43,7 @@ class HeldBatch:
         retry_codes: of the rows of this round, which are then tried if their outcome has such a code; None: any.
         paced_until: up to when its rate is used up, Unix ms.
         resumed_at: trouble that was noted before counts no more.
+        created_at: when it was begun, Unix ms.
     """
 
     batch_id: str
@@ -57,6 +58,7 @@ class HeldBatch:
     retry_codes: frozenset[str] | None
     paced_until: float
     resumed_at: int
+    created_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,7 @@ class FeedLedger:
             retry_codes=None if codes is None else frozenset(codes),
             paced_until=float(record.get("paced_until", 0)),
             resumed_at=int(record["resumed_at"]),
+            created_at=int(record.get("created_at", 0)),
         )
 
     async def counts(self, batch_id: str) -> BatchCounts:

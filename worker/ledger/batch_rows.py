@@ -106,7 +106,7 @@ class RowPlace:
 
 
 def keys_of_row(claim: Claim, settlement: Settlement) -> list[str]:
-    """KEYS[9] and KEYS[10] of settle.lua: none but for rows that end, or wait because of trouble."""
+    """KEYS[11] and KEYS[12] of settle.lua: none but for rows that end, or wait because of trouble."""
     if not claim.batch or not (settlement.state.is_end or _is_trouble(settlement)):
         return []
     _, counts, outcomes = RowPlace.parse(claim.batch).row_keys(claim.job_id)

@@ -40,6 +40,8 @@ class BindingChange:
         replaced_by: the job whose binding came in its place.
         parameters: BindAxn's, by their wire names, that are others now; None: it has none any more.
         subs_id, phone_no_x: new ones, where it was bound anew; else empty.
+        compared: the parameters as its maker saw them; where the binding has others by now, or is no longer active,
+            nothing is changed. None: whatever they are.
     """
 
     by: str
@@ -49,6 +51,7 @@ class BindingChange:
     parameters: Mapping[str, str | None] = field(default_factory=dict, repr=False)
     subs_id: str = ""
     phone_no_x: str = ""
+    compared: Mapping[str, str] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.status is BindingStatus.LAPSED:
@@ -147,7 +150,8 @@ class BindingLedger:
         """Write a change, once, however often it is told; its maker holds the binding's place in `BindingQueue`.
 
         Returns:
-            False where there is no such binding (any more), or its record cannot be read: nothing was written.
+            False where there is no such binding (any more), its record cannot be read, or it is another one than was
+            compared: nothing was written.
         """
         keys = job_keys(binding_id)
         fields = {"subs_id": change.subs_id, "phone_no_x": change.phone_no_x}
@@ -161,6 +165,7 @@ class BindingLedger:
                 change.replaced_by,
                 change.expires_at or "",
                 json.dumps(dict(change.parameters), ensure_ascii=False, separators=(",", ":")),
+                "" if change.compared is None else json.dumps(dict(change.compared), ensure_ascii=False),
                 *flatten((name, value) for name, value in fields.items() if value),
             ],
         )

@@ -82,8 +82,5 @@ class Keeping:
 
 
 def begun(text: str, claim: Claim, expires_at: int) -> RenewalPolicy:
-    """The policy that begins with this binding. Its first length counts from when the request was accepted."""
-    policy = RenewalPolicy.from_json(text)
-    asked_for_ms = expires_at - (claim.accepted_at or claim.now_ms)
-    policy = dataclasses.replace(policy, extend_by_ms=policy.extend_by_ms or asked_for_ms)
-    return policy.begun(claim.now_ms, expires_at)
+    """The policy that begins with this binding. It counts from when the request was accepted, as its first length."""
+    return RenewalPolicy.from_json(text).begun(claim.accepted_at or claim.now_ms, expires_at)

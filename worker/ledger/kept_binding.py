@@ -109,13 +109,17 @@ NOT_KEPT = "not_kept"
 """There is nothing to renew: no record, no policy, or it was never bound."""
 NOT_YET = "not_yet"
 """Its job has not ended."""
+TO_BE_UNBOUND = "to_be_unbound"
+"""Its order was closed, kept or not, and it is to be ended."""
 
 
 def kept_binding(binding_id: str, record: Mapping[str, str | None], now_ms: int) -> KeptBinding | str:
-    """Read a record's `FIELDS`; else `NOT_KEPT` or `NOT_YET`. A record that does not read is not kept."""
+    """Read a record's `FIELDS`; else why it is nothing to renew. A record that does not read is not kept."""
     state = record["state"] or ""
     if state not in _BOUND:
         return NOT_KEPT if state in ("", *_ENDED) else NOT_YET
+    if record["renew_closed"] == UNBIND and not record["renew_step"] and record["binding"] in (None, ACTIVE):
+        return TO_BE_UNBOUND
     try:
         return _kept(binding_id, {name: value for name, value in record.items() if value is not None}, now_ms)
     except (ValueError, TypeError, KeyError):

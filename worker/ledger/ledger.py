@@ -13,17 +13,19 @@ from redis.asyncio.client import Pipeline
 
 from worker.domain.binding import Binding
 from worker.domain.job import Job, JobState, Lane, Orphan
+from worker.domain.job_ids import partition_of
 from worker.domain.renewal import DEFAULT_SPREAD
 from worker.errors import IdempotencyConflictError, JobNotFoundError
 from worker.ledger.batch_rows import RowPlace, keys_of_row
 from worker.ledger.callback_order import CallbackOrder
 from worker.ledger.callback_records import OwedCallback, flatten
 from worker.ledger.callbacks import DEFAULT_GIVE_UP_MS
+from worker.ledger.closed_orders import closed_orders_key
 from worker.ledger.keeping import Keeping
 from worker.ledger.keys import callback_key, job_keys, member_of
 from worker.ledger.records import Claim, NewJob, Settlement, claim_from_record, job_from_record
-from worker.ledger.registration import binding_in, named_in, registration_of
-from worker.ledger.renewal_keys import is_renewal_over
+from worker.ledger.registration import binding_in, named_in, order_of, registration_of
+from worker.ledger.renewal_keys import is_renewal_over, renewal_member, renewals_key
 from worker.messages import RENEWAL_MARK
 from worker.redis_faults import asking
 from worker.redis_scripts import load_script
@@ -197,6 +199,7 @@ class Ledger:
         callback = settlement.callback
         fields = flatten(settlement.fields.items())
         expires_at, names = registration_of(claim, settlement)
+        order, partition = order_of(claim, settlement), partition_of(claim.job_id)
         settle_keys = [
             keys.job,
             keys.timetable,
@@ -206,6 +209,8 @@ class Ledger:
             callback.line_key if callback else keys.job,
             keys.bindings,
             keys.binding_index,
+            closed_orders_key(partition, order) if order else keys.job,
+            renewals_key(partition),
             *keys_of_row(claim, settlement),
         ]
         status, _ = await self._settle(
@@ -223,6 +228,8 @@ class Ledger:
                 len(fields),
                 expires_at,
                 names,
+                order,
+                renewal_member(partition),
                 *fields,
                 *(callback.pairs(claim.job_id) if callback else ()),
             ],

@@ -41,6 +41,7 @@ class NewJob:
         refusal: why the request can never be submitted, for requests that arrived as messages; else empty.
         renew: how its binding is kept, a `RenewalPolicy` as JSON; empty: it ends with its Expiration.
         batch: the place of the row that it is, a `RowPlace` as text; empty for a job of no batch.
+        asked_at: of a row that makes a binding: when its batch was begun, Unix ms by Redis's clock; 0: as it is filed.
         rebind: of a rebind job that is not refused: its parameters are then what the request says of the new binding.
     """
 
@@ -62,6 +63,7 @@ class NewJob:
     batch: str = ""
     rebind: Rebinding | None = None
     binding_id: str = ""
+    asked_at: int = 0
 
     def pairs(self) -> list[str]:
         """Field, value, field, value …, without empty ones and the seed, which the script writes itself."""
@@ -79,6 +81,7 @@ class NewJob:
             "renew": self.renew,
             "batch": self.batch,
             "binding_id": self.binding_id,
+            "asked_at": str(self.asked_at or ""),
         }
         if self.callback is not NO_WISHES:
             fields |= self.callback.fields()

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from worker.domain.binding import Binding, BindingName, names_of
 from worker.domain.expiration import parse_expiration, unix_ms
+from worker.ledger.closed_orders import order_digest
 from worker.ledger.records import Claim, Settlement, is_bound_state
 
 DIGEST_LENGTH = 14
@@ -24,13 +25,25 @@ def registration_of(claim: Claim, settlement: Settlement) -> tuple[int, str]:
     """
     if not settlement.state.is_bound:
         return NOT_BOUND
-    fields = settlement.fields
-    parameters = json.loads(str(fields["request"])) if "request" in fields else claim.parameters
+    fields, parameters = settlement.fields, bound_parameters(claim, settlement)
     expires_at = expires_at_of(parameters)
     if not expires_at:
         return NOT_BOUND
     names = names_of(str(fields.get("subs_id", "")), str(fields.get("phone_no_x", "")), parameters)
     return expires_at, digests_of(names)
+
+
+def bound_parameters(claim: Claim, settlement: Settlement) -> Mapping[str, str]:
+    """BindAxn's parameters of the binding that a settlement tells of."""
+    fields = settlement.fields
+    parameters: Mapping[str, str] = json.loads(str(fields["request"])) if "request" in fields else claim.parameters
+    return parameters
+
+
+def order_of(claim: Claim, settlement: Settlement) -> str:
+    """The digest of the order that a binding is made for, as `closed_orders` has it; empty where there is neither."""
+    out_order_id = bound_parameters(claim, settlement).get("OutOrderId") if settlement.state.is_bound else ""
+    return order_digest(out_order_id) if out_order_id else ""
 
 
 def expires_at_of(parameters: Mapping[str, str]) -> int:

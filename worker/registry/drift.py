@@ -14,11 +14,13 @@ from enum import StrEnum
 
 from worker.clock import Clock
 from worker.domain.binding import BindingName, BindingStatus, BoundBinding, NameKind
+from worker.domain.renewal import untold_target
 from worker.ledger.binding_queue import BindingQueue
 from worker.ledger.bindings import BindingChange, BindingLedger
 from worker.ledger.index_walk import in_batches
 from worker.ledger.keeping import Keeping
 from worker.ledger.kept_binding import KeptBinding
+from worker.ledger.registration import expires_at_of
 from worker.ledger.renewal_keys import renewal_holder
 from worker.ledger.renewals import Renewals
 from worker.provider.replies import SubscriptionDetail
@@ -191,10 +193,24 @@ class DriftAudit:
         return bool(detail.expire_date) and await self._write(binding, {"Expiration": detail.expire_date})
 
     async def _take_over(self, binding: BoundBinding, changed: dict[str, str | None]) -> bool:
+        if "Expiration" in changed and await self._is_left_to_its_renewal(binding, changed["Expiration"]):
+            changed = {name: value for name, value in changed.items() if name != "Expiration"}
+            if not changed:
+                return True
         is_written = await self._write(binding, changed)
-        if is_written:
+        if is_written and "Expiration" in changed:
             await self.renewals.reschedule(binding.binding_id)
         return is_written
+
+    async def _is_left_to_its_renewal(self, binding: BoundBinding, expiration: str | None) -> bool:
+        """An end that a renewal has set and nobody has written: that makes it again, writes it and tells of it."""
+        (kept,) = await self.renewals.read([binding.binding_id])
+        if not isinstance(kept, KeptBinding) or kept.is_closed or kept.step:
+            return False
+        if expires_at_of({"Expiration": expiration or ""}) != untold_target(kept.policy, kept.expires_at):
+            return False
+        await self.keeping.expect(binding.binding_id, kept.read_at)
+        return True
 
     async def _write(
         self,
@@ -202,15 +218,16 @@ class DriftAudit:
         parameters: dict[str, str | None] | None = None,
         status: BindingStatus | None = None,
     ) -> bool:
-        """Unless somebody is changing the binding just now."""
-        holder = renewal_holder(binding.binding_id)
+        """Unless somebody is changing the binding just now, or has changed it since it was read."""
+        # Not the renewal's own name, or its place would be left with ours. Nobody waits for this one: see `has_ended`.
+        holder = f"{renewal_holder(binding.binding_id)}.audit"
         if await self.queue.enlist(binding.subs_id, holder, self.clock.unix_ms()):
             await self.queue.leave(binding.subs_id, holder)
             return False
         try:
             change = BindingChange(
                 by=f"audit-{secrets.token_hex(8)}", of_subs_id=binding.subs_id, status=status,
-                parameters=parameters or {},
+                parameters=parameters or {}, compared=binding.parameters,
             )  # fmt: skip
             return await self.bindings.change(binding.binding_id, change)
         finally:

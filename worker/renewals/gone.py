@@ -11,9 +11,10 @@ from typing import Protocol
 
 from worker.callbacks.events import BindingEvent
 from worker.clock import Clock
+from worker.domain.binding import Binding
 from worker.domain.job import Job, JobKind, JobState, Lane
 from worker.domain.job_ids import job_id_for_key
-from worker.domain.renewal import IfGone, due_at, next_target
+from worker.domain.renewal import IfGone, due_at, next_target, untold_target
 from worker.errors import JobNotFoundError
 from worker.ledger.callback_records import OwedCallback
 from worker.ledger.kept_binding import KeptBinding
@@ -21,10 +22,12 @@ from worker.ledger.ledger import Ledger
 from worker.ledger.records import BrokenRecordError, NewJob
 from worker.ledger.renewals import Place, RenewalEnd, Renewals
 from worker.logs import get_log
+from worker.provider.actions import UnbindSubscription
 from worker.provider.api import ProviderApi
 from worker.provider.nonce import new_seed
+from worker.renewals.closing import unbind_of
 from worker.renewals.expiry_guard import detail_of
-from worker.renewals.renewing import CLEAN, dropped, failed_end, later
+from worker.renewals.renewing import CLEAN, dropped, failed_end, later, renewed_end
 from worker.renewals.rules import Failure, RenewalRules, bounded_delay_ms, is_late
 from worker.renewals.telling import told_of, wire_of
 from worker.steps import reached
@@ -95,6 +98,15 @@ class GoneDesk:
         else:
             await self._next(kept, job.code, job.message)
         return None
+
+    async def unbind(self, binding_id: str) -> Place:
+        """End one whose order was closed before it was bound. Returns as `Renewer.renew`."""
+        (binding,) = await self.ledger.bindings_of([binding_id])
+        if isinstance(binding, Binding):
+            job = _closing_job(binding)
+            _log.info("binding's order was closed while it was bound; a job unbinds it", binding_id=binding_id)
+            await self._file(job)
+        return dropped(binding_id)
 
     async def _begin(self, kept: KeptBinding, now_ms: int) -> None:
         """It has ended."""
@@ -167,7 +179,11 @@ class GoneDesk:
             _log.error("binding lost", binding_id=kept.binding_id, code=code, message=message)
 
     async def _correct(self, kept: KeptBinding, expires_at: int, now_ms: int) -> None:
-        """Somebody else has set a later end: ours is wrong."""
+        """A later end than ours was set: by somebody else, or by a renewal of ours whose answer never got here."""
+        if expires_at == untold_target(kept.policy, kept.expires_at):
+            if await self.renewals.settle(kept, renewed_end(kept, expires_at, now_ms, self.rules)):
+                _log.info("binding was renewed before its end", binding_id=kept.binding_id, number=kept.number + 1)
+            return
         end = RenewalEnd(
             due_at(kept.policy, kept.binding_id, expires_at, now_ms, self.rules.spread),
             expiration=wire_of(expires_at),
@@ -231,13 +247,32 @@ def _bind_job(kept: KeptBinding, step: str, target: int) -> NewJob:
     )
 
 
+def _closing_job(binding: Binding) -> NewJob:
+    """The same that closing the order files, where it finds the binding."""
+    request = unbind_of(binding.binding_id)
+    return NewJob(
+        job_id=job_id_for_key(request.idempotency_key or ""),
+        lane=request.lane,
+        parameters=_unbinding(binding.subs_id, binding.phone_no_x, binding.pool_key),
+        digest=request.digest(),
+        seed=new_seed(),
+        kind=JobKind.UNBIND,
+        is_confirmed=True,
+        binding_id=binding.binding_id,
+    )
+
+
+def _unbinding(subs_id: str, phone_no_x: str, pool_key: str) -> dict[str, str]:
+    return UnbindSubscription(subs_id=subs_id, secret_no=phone_no_x, pool_key=pool_key or None).parameters()
+
+
 def _unbind_job(kept: KeptBinding, job: Job) -> NewJob:
     """As an orphan's: the timetable publishes it."""
     job_id = job_id_for_key(f"renewal\x1f{kept.binding_id}\x1f{kept.number}\x1funbind")
     return NewJob(
         job_id=job_id,
         lane=Lane.BATCH,
-        parameters={"SubsId": job.subs_id, "SecretNo": job.phone_no_x, "PoolKey": kept.pool_key},
+        parameters=_unbinding(job.subs_id, job.phone_no_x, kept.pool_key),
         digest=job_id,
         seed=new_seed(),
         kind=JobKind.UNBIND,

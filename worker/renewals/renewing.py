@@ -51,6 +51,9 @@ class Gone(Protocol):
     async def follow(self, kept: KeptBinding) -> Place | None:
         """Go on with it."""
 
+    async def unbind(self, binding_id: str) -> Place:
+        """End it: its order was closed."""
+
 
 def later(kept: KeptBinding, delay_ms: int, now_ms: int = 0) -> Place:
     """Look at it again after so long from now, or from when it was read; nothing was sent."""
@@ -95,6 +98,10 @@ class Renewer:
         if kept.is_active and not kept.is_closed:
             return await self._keep(kept)
         return dropped(kept.binding_id)
+
+    async def unbind(self, binding_id: str) -> Place:
+        """End one whose order was closed while it was bound. Returns and raises as `renew`."""
+        return await self.gone.unbind(binding_id)
 
     async def _keep(self, kept: KeptBinding) -> Place | None:
         if kept.expires_at <= kept.read_at:
@@ -190,22 +197,10 @@ class Renewer:
         return False
 
     async def _renewed(self, kept: KeptBinding, target: int, now_ms: int) -> bool:
-        number, expiration = kept.number + 1, wire_of(target)
-        end = RenewalEnd(
-            next_at=due_at(kept.policy, kept.binding_id, target, now_ms, self.rules.spread),
-            expiration=expiration,
-            expires_at=target,
-            what="renewed",
-            fields={"renewals": number, **CLEAN},
-            callback=told_of(
-                kept, BindingEvent.RENEWED, now_ms=now_ms, renewals=number, expiration=expiration,
-                full_phone_no_a=self.rules.full_phone_no_a,
-            ),
-        )  # fmt: skip
-        is_settled = await self.renewals.settle(kept, end)
-        reached("renewal.settled", kept.binding_id, number=number, is_settled=is_settled)
+        is_settled = await self.renewals.settle(kept, renewed_end(kept, target, now_ms, self.rules))
+        reached("renewal.settled", kept.binding_id, number=kept.number + 1, is_settled=is_settled)
         if is_settled:
-            _log.info("binding renewed", binding_id=kept.binding_id, number=number)
+            _log.info("binding renewed", binding_id=kept.binding_id, number=kept.number + 1)
         return is_settled
 
     async def failed(self, kept: KeptBinding, failure: Failure, now_ms: int) -> bool:
@@ -223,6 +218,22 @@ class Renewer:
         fields = {name: value for name, value in end.fields.items() if name != "renew_throttles"}
         await self.renewals.settle(kept, dataclasses.replace(end, fields=fields))
         return None
+
+
+def renewed_end(kept: KeptBinding, target: int, now_ms: int, rules: RenewalRules) -> RenewalEnd:
+    """What is written of a renewal that is done."""
+    number, expiration = kept.number + 1, wire_of(target)
+    return RenewalEnd(
+        next_at=due_at(kept.policy, kept.binding_id, target, now_ms, rules.spread),
+        expiration=expiration,
+        expires_at=target,
+        what="renewed",
+        fields={"renewals": number, **CLEAN},
+        callback=told_of(
+            kept, BindingEvent.RENEWED, now_ms=now_ms, renewals=number, expiration=expiration,
+            full_phone_no_a=rules.full_phone_no_a,
+        ),
+    )  # fmt: skip
 
 
 def failed_end(kept: KeptBinding, failure: Failure, now_ms: int, rules: RenewalRules) -> RenewalEnd:

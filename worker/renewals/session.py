@@ -15,13 +15,13 @@ from redis.exceptions import RedisError
 
 from worker.clock import Clock
 from worker.domain.job import Lane
-from worker.ledger.kept_binding import NOT_YET, KeptBinding
+from worker.ledger.kept_binding import NOT_YET, TO_BE_UNBOUND, KeptBinding
 from worker.ledger.keys import ALL_PARTITIONS
 from worker.ledger.renewal_keys import partition_of_renewal_id
 from worker.ledger.renewals import Place, Renewals
 from worker.logs import get_log
 from worker.progress import Progress
-from worker.renewals.renewing import dropped, later
+from worker.renewals.renewing import dropped
 from worker.renewals.rules import RenewalRules
 
 _log = get_log(__name__)
@@ -36,6 +36,9 @@ class Renewing(Protocol):
 
     async def renew(self, kept: KeptBinding) -> Place | None:
         """Returns where it belongs now; None where that is written already."""
+
+    async def unbind(self, binding_id: str) -> Place:
+        """End one whose order was closed. Returns where it belongs now."""
 
 
 class RenewalSessions:
@@ -143,23 +146,28 @@ class RenewalSessions:
     ) -> None:
         places = []
         for binding_id, kept in zip(ids, await self._renewals.read(ids), strict=True):
-            if isinstance(kept, str):
+            if isinstance(kept, str) and kept != TO_BE_UNBOUND:
                 places.append(_place_of(binding_id, kept, now_ms))
             else:
-                running[binding_id] = asyncio.get_running_loop().create_task(self._renew(partition, kept))
+                running[binding_id] = asyncio.get_running_loop().create_task(
+                    self._renew(partition, binding_id, kept, now_ms)
+                )
         await self._renewals.sort(partition, places)
 
-    async def _renew(self, partition: int, kept: KeptBinding) -> None:
+    async def _renew(self, partition: int, binding_id: str, kept: KeptBinding | str, now_ms: int) -> None:
         try:
-            place = await self._renewer.renew(kept)
+            if isinstance(kept, str):
+                place: Place | None = await self._renewer.unbind(binding_id)
+            else:
+                place = await self._renewer.renew(kept)
         except (RedisError, OSError) as failure:
             _log.warning(
-                "renewal: Redis is away, it is made again", binding_id=kept.binding_id, error=type(failure).__name__
+                "renewal: Redis is away, it is made again", binding_id=binding_id, error=type(failure).__name__
             )
             return
         except Exception as failure:  # noqa: BLE001 - one binding's trouble is its own
-            _log.error("renewal broke off", binding_id=kept.binding_id, error=type(failure).__name__)
-            place = later(kept, _BROKE_OFF_MS)
+            _log.error("renewal broke off", binding_id=binding_id, error=type(failure).__name__)
+            place = Place(binding_id, is_due=False, at_ms=now_ms + _BROKE_OFF_MS)
         if place is not None:
             await self._renewals.sort(partition, [place])
 
@@ -172,7 +180,7 @@ class RenewalSessions:
 def _place_of(binding_id: str, kept: KeptBinding | str, now_ms: int) -> Place:
     """Where a binding belongs whose time has come."""
     if isinstance(kept, str):
-        if kept == NOT_YET:
+        if kept in (NOT_YET, TO_BE_UNBOUND):
             return Place(binding_id, is_due=False, at_ms=now_ms + _NOT_YET_MS)
         _log.warning("binding has no record that can be renewed; it is kept no more", binding_id=binding_id)
         return dropped(binding_id)

@@ -6,8 +6,10 @@
 -- ARGV[4] new status: 'active', 'unbound', 'replaced', '' as it was    ARGV[5] the job whose binding replaces it, or ''
 -- ARGV[6] its new Expiration, Unix ms, '' as it was
 -- ARGV[7] BindAxn's parameters that are others now, a JSON object; null: it has none any more
--- ARGV[8...] field, value pairs of the record: its new subs_id, phone_no_x
--- Returns 1 changed, 2 changed before, 0 no such binding, -1 its record cannot be read.
+-- ARGV[8] of who compared it with something first: the parameters that it must still have while it is active, a JSON
+--   object; '' for any
+-- ARGV[9...] field, value pairs of the record: its new subs_id, phone_no_x
+-- Returns 1 changed, 2 changed before, 0 no such binding, -1 its record cannot be read, -2 it is another one by now.
 -- Safe to resend, and to repeat by a worker that slept meanwhile: the last eight changes are known by their words, and
 -- a change comes after another only once that one is written.
 local was = redis.call('HMGET', KEYS[1], 'state', 'subs_id', 'phone_no_x', 'request', 'binding', 'changed_by')
@@ -21,6 +23,19 @@ end
 words[#words + 1] = ARGV[2]
 local is_readable, request = pcall(cjson.decode, was[4] or '')
 if not is_readable or type(request) ~= 'table' then return -1 end
+
+local function is_as_compared()
+  local seen = cjson.decode(ARGV[8])
+  for name, value in pairs(seen) do
+    if request[name] ~= value then return false end
+  end
+  for name in pairs(request) do
+    if seen[name] == nil then return false end
+  end
+  return (was[5] or 'active') == 'active'
+end
+
+if ARGV[8] ~= '' and not is_as_compared() then return -2 end
 
 local function digests_of(subs_id, phone_no_x)
   local names = {subs_id = subs_id, phone_no_x = phone_no_x, out_id = request.OutId, out_order_id = request.OutOrderId}
@@ -36,7 +51,7 @@ for name, value in pairs(cjson.decode(ARGV[7])) do
   if value == cjson.null then request[name] = nil else request[name] = value end
 end
 local fields = {subs_id = was[2], phone_no_x = was[3]}
-for i = 8, #ARGV, 2 do fields[ARGV[i]] = ARGV[i + 1] end
+for i = 9, #ARGV, 2 do fields[ARGV[i]] = ARGV[i + 1] end
 local new = digests_of(fields.subs_id, fields.phone_no_x)
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -13,7 +13,8 @@
 -- ARGV[13] its own deadline, Unix ms, 0 for none    ARGV[14] timetable member of the line
 -- ARGV[15] '1' if the request may still be under way, so that the binding stays held    ARGV[16] how many of the
 -- following are pairs of the record, '' deletes a field; the rest are the callback's pairs
--- Returns 1 written, 0 refused: the binding is another one by now than was read.
+-- Returns 1 written, 0 refused: the binding is another one by now than was read, or is not bound anew any more, for
+-- its order was closed.
 -- Safe to resend: a second run finds another number or step and is refused, or writes the same. A line of history may
 -- then stand twice.
 local was = redis.call('HMGET', KEYS[1], 'state', 'binding', 'renewals', 'renew_step', 'renew_closed', 'history', 'request')
@@ -21,6 +22,8 @@ local status = was[2] or 'active'
 if was[1] ~= 'bound' and was[1] ~= 'old_left_bound' then return 0 end
 if (was[3] or '0') ~= ARGV[2] or (was[4] or '') ~= ARGV[3] then return 0 end
 if status ~= 'active' and not (status == 'lapsed' and ARGV[3] ~= '') then return 0 end
+local is_first_step = ARGV[3] == '' and ARGV[9] == 'lapsed' and ARGV[4] ~= ''
+if was[5] and is_first_step then return 0 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local now_text = string.format('%.0f', now)
