@@ -10,7 +10,7 @@ demo: .venv/installed-embedded ## the whole way of 1,000 orders on this machine
 test: .venv/installed-dev ## all tests; many wait for processes, so three at a time keep two cores busy
 	$(BIN)/python -m pytest -n 3 --dist worksteal
 
-test-docs: .venv/installed-dev ## each command of README.md and docs/ in a real shell; about a minute
+test-docs: .venv/installed-dev ## each command of README.md and docs/ in a real shell; some minutes
 	$(BIN)/python -m pytest tests/docs tests/docs/long_shell.py
 
 test-cluster: .venv/installed-dev ## the tests of ledger, delivery, attempts, pace and batches on a cluster
