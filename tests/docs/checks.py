@@ -121,13 +121,17 @@ def check_celery(text: str) -> None:
         raise NotThereError(text)
 
 
+@cache
+def _source_of(package: str) -> str:
+    return "".join(path.read_text(encoding="utf-8") for path in (ROOT / package).rglob("*.py"))
+
+
 def check_module(text: str) -> None:
     """The module is there, and its package knows these options."""
     name = re.sub(r"^python3? -m ", "", text).split()[0]
     if importlib.util.find_spec(name) is None:
         raise NotThereError(f"{text}: no module {name}")
-    sources = (ROOT / name.partition(".")[0]).rglob("*.py")
-    source = "".join(one.read_text(encoding="utf-8") for one in sources)
+    source = _source_of(name.partition(".")[0])
     for option in re.findall(r" (--[a-z-]+)", text):
         parameter = option[2:].replace("-", "_")
         if not re.search(rf'"{option}\b|\b{parameter}: ', source):

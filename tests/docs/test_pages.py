@@ -5,14 +5,19 @@ from typing import Any
 
 import pytest
 
+from worker.errors import SettingsError
+
 from .checks import NotThereError, axn_words, check_axn, check_make, variables
 from .exceptions import NOT_RUN, RUN_ELSEWHERE, SHOWN, elsewhere, reason_not_to_run
 from .pages import PAGES, ROOT, Command, anchors, blocks, commands, inline_codes, links, text_of
 from .play import PLAYED, of_command
 from .stage import AFTER, GIVEN, PREPARE, QUICKER, STATUSES
 
-COMMANDS = [command for page in PAGES for block in blocks(page) if block.has_commands for command in commands(block)]
 PLACES = re.compile(r"(?:worker|tasks|tests|benchmarks|docs|ops)/[\w./*-]*\w")
+
+
+def commands_of(page: str) -> list[Command]:
+    return [command for block in blocks(page) if block.has_commands for command in commands(block)]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -25,13 +30,21 @@ def test_every_block_is_run_here_or_has_its_reason(page: str) -> None:
     assert unseen == [], "neither commands nor Python; if it is only shown, tests/docs/exceptions.py says by which test"
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=str)
-def test_every_command_is_one(command: Command) -> None:
-    if excepted := reason_not_to_run(command):
-        excepted.check(command.text)
-    for part in command.text.split("|"):
-        if part.strip().startswith("axn "):
-            check_axn(axn_words(part.strip()))
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_is_one(page: str) -> None:
+    assert [fault for command in commands_of(page) if (fault := _fault_of(command))] == []
+
+
+def _fault_of(command: Command) -> str:
+    try:
+        if excepted := reason_not_to_run(command):
+            excepted.check(command.text)
+        for part in command.text.split("|"):
+            if part.strip().startswith("axn "):
+                check_axn(axn_words(part.strip()))
+    except (NotThereError, SettingsError) as wrong:
+        return f"{command}: {wrong}"
+    return ""
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -90,8 +103,9 @@ def test_a_test_that_has_a_block_speaks_of_its_page(test: str) -> None:
 
 
 def test_no_exception_is_left_over() -> None:
+    everywhere = [command for page in PAGES for command in commands_of(page)]
     assert [
-        one.pattern for one in NOT_RUN if not any(re.match(one.pattern, command.text) for command in COMMANDS)
+        one.pattern for one in NOT_RUN if not any(re.match(one.pattern, command.text) for command in everywhere)
     ] == []
     everything = [block for page in PAGES for block in blocks(page)]
     assert set(RUN_ELSEWHERE) <= {(block.page, block.language) for block in everything}
@@ -100,9 +114,9 @@ def test_no_exception_is_left_over() -> None:
     by_command: list[dict[tuple[str, str], Any]] = [PREPARE, STATUSES, GIVEN]
     for table in by_command:
         for key in table:
-            assert any(of_command({key: True}, command) for command in COMMANDS), key
+            assert any(of_command({key: True}, command) for command in everywhere), key
     assert set(AFTER) <= set(PLAYED)
-    assert [words for words in QUICKER if not any(command.text.startswith(words) for command in COMMANDS)] == []
+    assert [words for words in QUICKER if not any(command.text.startswith(words) for command in everywhere)] == []
 
 
 @pytest.mark.parametrize(
