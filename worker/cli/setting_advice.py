@@ -68,7 +68,7 @@ ADVICE: Mapping[str, str] = {
     "AXN_CALLBACK_TIMEOUT": "receivers that answer late; better ask them to answer at once",
     "AXN_CALLBACK_SCHEDULE": "by how long your receivers may be away",
     "AXN_DEAD_CALLBACK_TTL": "by how late somebody may look at what was given up",
-    "AXN_CALLBACK_IN_FLIGHT": "many slow receivers; 0: no first tries at once, all come by the timetable, one at a time",
+    "AXN_CALLBACK_IN_FLIGHT": "many slow receivers; 0: no first tries at once, the timetable brings them",
     "AXN_CALLBACK_PER_RECEIVER": "one receiver that takes nearly all",
     "AXN_CALLBACK_GIVE_UP": "longer than the whole schedule, by how long a receiver may be away altogether",
     "AXN_CALLBACK_ALLOW_HTTP": "on your own machine only",
