@@ -78,6 +78,8 @@ def test_every_setting_is_told_when_to_change_it_and_stands_in_a_group() -> None
     assert set(ADVICE) == set(names), "worker/cli/setting_advice.py has a line for each setting"
     assert {first for first, _ in GROUPS} | set(FIRST) <= set(names)
     assert GROUPS[0][0] == names[0]
+    titled = {first.partition("__")[0] for first, _ in GROUPS if "__" in first}
+    assert {name.partition("__")[0] for name in names if "__" in name} == titled, "GROUPS has a title for each prefix"
 
 
 def test_every_task_is_registered_by_its_name() -> None:

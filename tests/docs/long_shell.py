@@ -16,7 +16,7 @@ from .stage import Stage
 from .test_played import TUNING
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_every_page_can_be_played_in_a_shell(subtests: pytest.Subtests, tmp_path: Path) -> None:
     with live_system(TUNING) as running:
         for page in PLAYED:
