@@ -23,7 +23,7 @@ from worker.ledger.callback_views import CallbackState
 
 from .shells import Ended, Shell
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 _ID = re.compile(r"\b[0-9a-z]{26}\b")
 
 
@@ -56,6 +56,9 @@ class Stage:
             "http://127.0.0.1:8900": self.running.system.sandbox_url,
             "--not-before 01:00 --not-after 06:00": f"--not-before {begin:%H:%M} "
             f"--not-after {begin + timedelta(hours=9):%H:%M}",
+            # A machine that is busy with other tests may take its time.
+            **{f"timeout={seconds}": "timeout=60" for seconds in (5, 10)},
+            **{f"--wait {seconds}s": "--wait 60s" for seconds in (5, 10)},
         }
         self.python["orders"] = [("order-1", "13800000001"), ("order-2", "13800000002")]
 
