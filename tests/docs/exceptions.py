@@ -45,6 +45,7 @@ def _nothing(text: str) -> None:
     del text
 
 
+UNTIL_STOPPED = r"(?:AXN_\w+=\S+ )?axn (?:up|sandbox|receiver|worker)\b"
 NOT_RUN = [
     NotRun(
         r"make ", "makes its own environment, or plays for minutes; the continuous run has the first two", check_make
@@ -54,12 +55,7 @@ NOT_RUN = [
     NotRun(r"docker compose ", "needs Docker", check_compose),
     NotRun(r"kubectl ", "needs a cluster", check_kubectl),
     NotRun(r"celery ", "runs until it is stopped; workers of the tests are the same application", check_celery),
-    NotRun(
-        r"(?:AXN_\w+=\S+ )?axn (?:up|demo|sandbox|receiver|worker|top)\b",
-        "runs until it is stopped: tests/path/test_demo.py, tests/sandbox/test_command.py, tests/receiver and "
-        "tests/cli/test_worker.py do",
-        _axn_with_settings,
-    ),
+    NotRun(UNTIL_STOPPED, "runs until it is stopped: long_shell.py starts it", _axn_with_settings),
     NotRun(r"(?:export )?AXN_\w+=\S+$", "the values are the reader's own", check_assignments),
     NotRun(r"export AXN_CALLBACK_SECRET=whsec_\$\(openssl", "tests/callbacks/test_signature.py", check_assignments),
     NotRun(r"cp -r /var/lib/redis/", "the operator's own files", _nothing),
