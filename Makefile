@@ -2,13 +2,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 ORDERS ?= 1000
 
-.PHONY: demo test test-cluster test-redis test-rabbitmq chaos soak-batches year bench bench-pace check lint types arrows readme lock clean
+.PHONY: demo test test-docs test-cluster test-redis test-rabbitmq chaos soak-batches year bench bench-pace check lint types arrows readme diagrams lock clean
 
 demo: .venv/installed-embedded ## the whole way of 1,000 orders on this machine
 	$(BIN)/axn demo --orders $(ORDERS)
 
 test: .venv/installed-dev ## all tests; many wait for processes, so three at a time keep two cores busy
 	$(BIN)/python -m pytest -n 3 --dist worksteal
+
+test-docs: .venv/installed-dev ## each command of README.md and docs/ in a real shell; some minutes
+	$(BIN)/python -m pytest tests/docs tests/docs/long_shell.py
 
 test-cluster: .venv/installed-dev ## the tests of ledger, delivery, attempts, pace and batches on a cluster
 	$(BIN)/python -m tests.redis_topologies.on_cluster
@@ -46,8 +49,11 @@ types: .venv/installed-dev
 arrows: .venv/installed-dev
 	$(BIN)/lint-imports
 
-readme: .venv/installed-dev ## write the table of settings into README.md
+readme: .venv/installed-dev ## write the settings into docs/settings.md and README.md
 	$(BIN)/python -m tests.readme_table
+
+diagrams: ## draw docs/diagrams/*.svg from their .dot beside them; needs Node
+	for name in docs/diagrams/*.dot; do npx --yes @hpcc-js/wasm-graphviz-cli@1.11.2 -K dot -T svg $$name > $${name%.dot}.svg; done
 
 lock: ## write constraints.txt from a fresh environment
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock

@@ -1,23 +1,29 @@
-"""Where the README holds the table of settings, and how it gets there: `make readme`."""
+"""Where the settings are told, and how they get there: `make readme`.
 
+docs/settings.md holds them all; README.md those that nobody leaves as they are.
+"""
+
+from collections.abc import Callable
 from pathlib import Path
 
-from worker.cli.settings import settings_table
+from worker.cli.settings import first_settings, settings_reference
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
 BEGIN = "<!-- settings: written by `make readme` -->"
 END = "<!-- end of settings -->"
+PAGES: dict[str, Callable[[], str]] = {"README.md": first_settings, "docs/settings.md": settings_reference}
 
 
-def table_in_readme() -> str:
-    """The table as the README shows it now."""
-    return README.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0].strip()
+def tables_in(page: str) -> str:
+    """The tables as a page shows them now."""
+    return (ROOT / page).read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0].strip()
 
 
 def write() -> None:
-    """Put the table of today's settings into the README."""
-    head, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
-    README.write_text(f"{head}{BEGIN}\n{settings_table()}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+    """Put today's settings into the pages."""
+    for page, made in PAGES.items():
+        head, _, rest = (ROOT / page).read_text(encoding="utf-8").partition(BEGIN)
+        (ROOT / page).write_text(f"{head}{BEGIN}\n{made()}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.readme_table import table_in_readme
+from tests.readme_table import PAGES, tables_in
 from worker import __version__
 from worker.app import app
-from worker.cli.settings import settings_table
+from worker.cli.setting_advice import ADVICE, FIRST, GROUPS
+from worker.cli.settings import all_settings, settings_table
 from worker.domain.job import Lane
 from worker.messages import TASK_BIND, TASK_CALLBACKS, TASK_JOBS, TASK_REBIND, TASK_UNBIND, TASK_UPDATE
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted([*(ROOT / "worker").rglob("*.py"), *(ROOT / "tasks").rglob("*.py")])
-OUTSIDE_SETTINGS = {"AXN_REDIS_SERVER"}
 MOST_LINES = 350
 
 
@@ -50,11 +50,6 @@ def test_every_variable_of_the_compose_file_is_a_setting() -> None:
     assert named <= variables()
 
 
-def test_every_variable_of_the_readme_is_a_setting() -> None:
-    named = set(re.findall(r"\bAXN_[A-Z_]+", (ROOT / "README.md").read_text(encoding="utf-8")))
-    assert named - OUTSIDE_SETTINGS <= variables()
-
-
 def test_compose_redis_keeps_what_it_is_told(compose: dict[str, Any]) -> None:
     command = " ".join(compose["services"]["redis"]["command"])
     assert "--appendonly yes" in command
@@ -73,8 +68,18 @@ def test_the_sandbox_is_only_in_its_profile(compose: dict[str, Any]) -> None:
     assert compose["services"]["sandbox"]["profiles"] == ["sandbox"]
 
 
-def test_the_readme_holds_today_s_settings() -> None:
-    assert table_in_readme() == settings_table(), "run `make readme`"
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_holds_today_s_settings(page: str) -> None:
+    assert tables_in(page) == PAGES[page](), "run `make readme`"
+
+
+def test_every_setting_is_told_when_to_change_it_and_stands_in_a_group() -> None:
+    names = [setting.name for setting in all_settings()]
+    assert set(ADVICE) == set(names), "worker/cli/setting_advice.py has a line for each setting"
+    assert {first for first, _ in GROUPS} | set(FIRST) <= set(names)
+    assert GROUPS[0][0] == names[0]
+    titled = {first.partition("__")[0] for first, _ in GROUPS if "__" in first}
+    assert {name.partition("__")[0] for name in names if "__" in name} == titled, "GROUPS has a title for each prefix"
 
 
 def test_every_task_is_registered_by_its_name() -> None:

@@ -107,8 +107,8 @@ def test_where_nothing_is_wrong_every_part_is_looked_at(healthy: Axn) -> None:
         ("ENDPOINT=http://127.0.0.1:1", "provider", "AXN_ENDPOINT"),
         ("REDIS_URL=redis://127.0.0.1:1/0", "redis", "AXN_REDIS_URL"),
         ("BROKER_URL=redis://127.0.0.1:1/1", "broker", "AXN_BROKER_URL"),
-        ("ACCESS_KEY_SECRET=", "settings", "README.md"),
-        ("LEASE=1s", "settings", "README.md"),
+        ("ACCESS_KEY_SECRET=", "settings", "docs/settings.md"),
+        ("LEASE=1s", "settings", "docs/settings.md"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_remedy(

@@ -1,50 +1,14 @@
 """The whole system, once for all path tests of a process."""
 
-import asyncio
-import os
-import threading
-from collections.abc import Coroutine, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
-from worker import producers
-from worker.cli.demo import TUNING
-from worker.local.system import LocalSystem, SystemPlan
-
-
-@dataclass
-class Running:
-    """A system that runs in its own loop."""
-
-    system: LocalSystem
-    loop: asyncio.AbstractEventLoop
-
-    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(60)
+from tests.live import Running, live_system
 
 
 @pytest.fixture(scope="session")
 def running() -> Iterator[Running]:
     """Redis, sandbox, receiver and two workers; the AXN_ variables point at them."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    plan = SystemPlan(latency_ms=5, tuning={**TUNING, "AXN_PACE__BIND_AXN_PER_SECOND": "200"})
-    system = LocalSystem(plan, on_event=lambda _part, _text: None)
-    both = Running(system, loop)
-    both.run(system.__aenter__())
-    before = dict(os.environ)
-    os.environ.update(system.env)
-    producers.close()  # whoever used them before in this process had another system
-    try:
+    with live_system({"AXN_PACE__BIND_AXN_PER_SECOND": "200"}) as both:
         yield both
-    finally:
-        producers.close()
-        os.environ.clear()
-        os.environ.update(before)
-        both.run(system.__aexit__(None, None, None))
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()

@@ -11,7 +11,7 @@ from uuid import uuid4
 from redis.asyncio import Redis
 
 from tests.batches.feed_bench import row
-from tests.path.conftest import Running
+from tests.live import Running
 from worker.batches.assembly import build_batches
 from worker.batches.operations import Operation
 from worker.batches.row_codec import RowCodec

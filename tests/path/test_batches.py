@@ -13,8 +13,8 @@ from uuid import uuid4
 import pytest
 
 from tasks import BatchState, ReportLine, batch_report, batch_report_async, read_batch, start_batch, start_batch_async
+from tests.live import Running
 from tests.local.processes import wait_until
-from tests.path.conftest import Running
 from tests.path.test_whole_way import bindings_of, get, post
 from worker.batch_producers import remove_batch
 from worker.cli.main import app

@@ -6,8 +6,8 @@ from uuid import uuid4
 import redis
 
 from tasks import BindRequest, close_order, submit, wait
+from tests.live import Running
 from tests.local.processes import wait_until
-from tests.path.conftest import Running
 from tests.path.test_whole_way import WAIT_S, bindings_of, callbacks_of
 from worker.domain.job_ids import partition_of
 from worker.ledger.keys import job_keys, timetable_key

@@ -23,8 +23,8 @@ from tasks import (
     submit_many,
     wait,
 )
+from tests.live import Running
 from tests.local.processes import wait_until
-from tests.path.conftest import Running
 
 WAIT_S = 30.0
 

@@ -71,7 +71,7 @@ class Commands(LazyGroup):
         ),
         "top": LazyCommand("worker.cli.status:top", "Show what `axn status` shows, live, until Ctrl-C."),
         "settings": LazyCommand(
-            "worker.cli.settings:settings", "Print the table of settings (Markdown), as the README holds it."
+            "worker.cli.settings:settings", "Print the tables of settings (Markdown), as docs/settings.md holds them."
         ),
     }
 

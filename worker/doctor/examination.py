@@ -39,7 +39,7 @@ async def examine(clock: Clock, *, with_provider: bool = True) -> AsyncIterator[
     try:
         settings = load_settings()
     except SettingsError as wrong:
-        yield error("settings", str(wrong), "README.md has the table of settings")
+        yield error("settings", str(wrong), "docs/settings.md has all settings")
         return
     try:
         check_worker_settings(settings)
@@ -47,7 +47,7 @@ async def examine(clock: Clock, *, with_provider: bool = True) -> AsyncIterator[
         yield good("settings", "are complete, and agree with each other")
     except SettingsError as wrong:
         is_startable = False
-        yield error("settings", str(wrong), "README.md has the table of settings")
+        yield error("settings", str(wrong), "docs/settings.md has all settings")
     for finding in (check_files(settings), check_pace(settings), check_environment(settings)):
         yield finding
     async with AsyncExitStack() as stack:
