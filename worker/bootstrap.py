@@ -52,7 +52,7 @@ from worker.ledger.renewals import Renewals
 from worker.ledger.timetable import Timetable
 from worker.observation.assembly import Observation, build_observation
 from worker.observation.health import Pulse
-from worker.observation.metered import MeteredCaller, MeteredLedger, MeteredSender
+from worker.observation.metered import MeteredCaller, MeteredLedger, MeteredRenewals, MeteredSender
 from worker.observation.meters import Meters
 from worker.pace.assembly import build_paces
 from worker.pace.desk import PaceDesk
@@ -175,7 +175,10 @@ def build_producer(
         order_look_ms=order_look_ms(_callback_lease_ms(settings)),
         renewal_spread=settings.renewal.spread,
     )
-    renewals = build_renewals(redis, settings, order_look_ms=order_look_ms(_callback_lease_ms(settings)))
+    renewals = build_renewals(
+        redis, settings, order_look_ms=order_look_ms(_callback_lease_ms(settings)),
+        make=partial(MeteredRenewals, meters=meters) if meters else Renewals,
+    )  # fmt: skip
     bindings = BindingLedger(
         redis,
         keep_ms=duration_ms(settings.binding_keep),
@@ -226,6 +229,7 @@ def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) ->
         progress=progress,
         stop=Stop(),
     )
+    pulse.in_flight_by_lane = attempts.leases.by_lane
     renewals = build_sessions(settings, producer.renewals, attempts, producer.announcer)
     feeder = build_feeder(
         producer.redis, producer.ledger, producer.intake.acceptance, bindings=producer.intake.named_bindings,
@@ -235,8 +239,9 @@ def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) ->
     ticker = _ticker(settings, producer, progress)
     alarm = build_alarm(settings, producer.renewals, producer.pace_desk, producer.clock)
     observation = build_observation(
-        producer.redis, producer.pace_desk, producer.announcer.backlogs, pulse, address=settings.listen_address
-    )
+        producer.redis, producer.pace_desk, producer.announcer.backlogs, pulse, address=settings.listen_address,
+        risk=lambda: alarm.seen,
+    )  # fmt: skip
     clients = (provider_connections, callback_http)
     return WorkerServices(producer, attempts, delivery, renewals, ticker, alarm, clients, observation, feeder)
 

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _WAITS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200)
+_ALIKE = "The same from every process."
 
 
 class Meters:
@@ -52,7 +53,9 @@ class Meters:
         self.callback_duration = Histogram(
             "axn_callback_try_seconds", "How long a try of a callback took.", buckets=_SECONDS, registry=registry
         )
-        self.jobs_in_flight = Gauge("axn_jobs_in_flight", "Jobs whose lease this process holds.", registry=registry)
+        self.jobs_in_flight = Gauge(
+            "axn_jobs_in_flight", "Jobs whose lease this process holds.", ["lane"], registry=registry
+        )
         self.loop_lag = Gauge(
             "axn_loop_lag_seconds", "How late the event loop was: the longest of the last ten seconds.",
             registry=registry,
@@ -106,3 +109,55 @@ class Meters:
         self.circuit_open = Gauge(
             "axn_circuit_open", "1 while calls are held back because the provider does not answer.", registry=registry
         )
+        self._add_renewals(registry)
+        self._add_batches(registry)
+
+    def _add_renewals(self, registry: CollectorRegistry) -> None:
+        self.renewals = Counter(
+            "axn_renewals", "Renewals settled in this process, by what became of the binding and the failure's code.",
+            ["result", "code"], registry=registry,
+        )  # fmt: skip
+        self.renewals_kept = Gauge(
+            "axn_renewals_kept", f"Bindings that are renewed before they end. {_ALIKE}", registry=registry
+        )
+        self.renewals_due = Gauge(
+            "axn_renewals_due", f"Renewals whose time comes within so long, late ones included. {_ALIKE}", ["within"],
+            registry=registry,
+        )  # fmt: skip
+        self.renewals_late = Gauge(
+            "axn_renewals_late", f"Renewals whose time has come and that are not made yet. {_ALIKE}", registry=registry
+        )
+        self.renewals_late_longest = Gauge(
+            "axn_renewals_late_seconds", f"How long ago the first of those was due that nobody has taken up. {_ALIKE}",
+            registry=registry,
+        )  # fmt: skip
+        self.renewals_failing = Gauge(
+            "axn_renewals_failing", f"Bindings whose last try of a renewal failed, to be tried again. {_ALIKE}",
+            registry=registry,
+        )  # fmt: skip
+        self.ending_unrenewed = Gauge(
+            "axn_bindings_ending_unrenewed",
+            "Bindings that end before they can be renewed, as things stand: the pace is too low for all that are due, "
+            f"or their renewals fail and they end within the hour. Looked at each minute. {_ALIKE}",
+            ["why"], registry=registry,
+        )  # fmt: skip
+        self.first_unrenewed_end = Gauge(
+            "axn_bindings_first_unrenewed_end_timestamp_seconds",
+            f"When the first of those ends at the latest, Unix time; 0 where there is none. {_ALIKE}",
+            registry=registry,
+        )  # fmt: skip
+
+    def _add_batches(self, registry: CollectorRegistry) -> None:
+        self.batches = Gauge("axn_batches", f"Batches on record. {_ALIKE}", ["state"], registry=registry)
+        self.batch_rows = Gauge(
+            "axn_batch_rows",
+            "Rows of the batches that run or are paused, by the state of their outcome; alive where their job has not "
+            f"ended, not_begun where they have none. {_ALIKE}",
+            ["outcome"], registry=registry,
+        )  # fmt: skip
+        self.batch_idle = Gauge(
+            "axn_batch_idle_seconds",
+            "Since when no row has begun or ended in the batch that stands still longest, of those that run, within "
+            f"their hours, or that trouble has paused. {_ALIKE}",
+            registry=registry,
+        )  # fmt: skip

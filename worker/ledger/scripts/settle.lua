@@ -90,6 +90,7 @@ if KEYS[9] and redis.call('EXISTS', KEYS[9]) == 1 then
       redis.call('HINCRBY', KEYS[9], 'closed', 1)
     end
     redis.call('HINCRBY', KEYS[9], 'state:' .. ARGV[3], 1)
+    redis.call('HSET', KEYS[9], 'ended_at', now_text)
     if row[3] ~= '' then redis.call('HINCRBY', KEYS[9], 'code:' .. row[3], 1) end
     redis.call('HSET', KEYS[10], index, cjson.encode(outcome))
   end
