@@ -70,4 +70,5 @@ def owed_callback(
         deadline_at=claim.callback.deadline(claim.accepted_at),
         order_key=claim.callback.order_key,
         secret=claim.callback_secret_name,
+        trace=claim.trace,
     )

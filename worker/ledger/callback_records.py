@@ -78,6 +78,7 @@ class OwedCallback:
         deadline_at: Unix ms after which it is given up; 0: no such time.
         order_key: one at a time, in order, for this key and receiver; empty: no order.
         secret: name of the secret that signs; empty: the receiver's own.
+        trace: the traceparent of its job; empty where that is not traced.
     """
 
     webhook_id: str
@@ -89,6 +90,7 @@ class OwedCallback:
     deadline_at: int = 0
     order_key: str = ""
     secret: str = ""
+    trace: str = ""
 
     def pairs(self, job_id: str) -> list[str]:
         """Field, value, field, value … of the callback's record; the scripts add what the time decides."""
@@ -99,6 +101,7 @@ class OwedCallback:
             "deadline_at": str(self.deadline_at or ""),
             "order_key": self.order_key,
             "secret": self.secret,
+            "trace": self.trace,
         }
         return flatten((fields | {name: value for name, value in told.items() if value}).items())
 
@@ -126,7 +129,7 @@ class OwedCallback:
         """Of who tries at once."""
         return CallbackClaim(
             webhook_id=self.webhook_id, token=self.token, job_id=job_id, url=self.url, host=self.host, body=self.body,
-            tries=1, order_name=self.order_name, secret=self.secret,
+            tries=1, order_name=self.order_name, secret=self.secret, trace=self.trace,
         )  # fmt: skip
 
 
@@ -159,6 +162,7 @@ class CallbackClaim:
             Empty where it may be tried.
         order_name: of the order it keeps; empty for none.
         log: the earlier tries, a JSON text.
+        trace: as above.
     """
 
     webhook_id: str
@@ -172,6 +176,7 @@ class CallbackClaim:
     order_name: str = ""
     secret: str = ""
     log: str = ""
+    trace: str = ""
 
     def log_with(self, new: LoggedTry) -> str:
         """The log with one more try: a JSON text, oldest first."""

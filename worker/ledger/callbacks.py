@@ -93,6 +93,7 @@ class CallbackLedger:
             order_name=order_name(host, order_key) if order_key else "",
             secret=record.get("secret", ""),
             log=record.get("log", ""),
+            trace=record.get("trace", ""),
         )
 
     async def delivered(self, claim: CallbackClaim) -> bool:

@@ -27,6 +27,7 @@ from worker.messages import RENEWAL_MARK
 from worker.redis_faults import asking
 from worker.redis_scripts import load_script
 from worker.runtime import end_tasks
+from worker.tracing import UNTRACED, Tracer
 
 _CONFLICT = -1
 _NAMED_BINDING = (
@@ -47,6 +48,7 @@ class Ledger:
         give_up_ms: after which a callback is given up in any case.
         order_look_ms: when somebody looks whether the next callback of an order key got its turn.
         renewal_spread: see `Keeping`.
+        traces: tells the trace in which a job is filed.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Ledger:
         give_up_ms: int = DEFAULT_GIVE_UP_MS,
         order_look_ms: int = 30_000,
         renewal_spread: float = DEFAULT_SPREAD,
+        traces: Tracer = UNTRACED,
     ) -> None:
         self._redis = redis
         self._result_ttl_ms = result_ttl_ms
@@ -66,6 +69,7 @@ class Ledger:
         self._rescues = rescues
         self._give_up_ms = give_up_ms
         self._order = CallbackOrder(redis, look_ms=order_look_ms)
+        self._traces = traces
         self._keeping = Keeping(redis, spread=renewal_spread)
         self._open = load_script(redis, "worker.ledger", "open")
         self._claim = load_script(redis, "worker.ledger", "claim")
@@ -140,7 +144,8 @@ class Ledger:
             job.seed,
         ]
         counts = [RowPlace.parse(job.batch).counts_key(job.job_id)] if job.batch else []
-        return [keys.job, keys.timetable, *counts], head + job.pairs()
+        trace = self._traces.here()
+        return [keys.job, keys.timetable, *counts], head + job.pairs() + (["trace", trace] if trace else [])
 
     async def claim(self, job_id: str, lane: Lane, *, token: str, lease_ms: int, resume: str = "") -> Claim | str:
         """Take the lease of a job, if it may be worked on.

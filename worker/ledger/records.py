@@ -116,6 +116,7 @@ class Claim:
         batch: as the new job's.
         rebind: of a rebind job that was not refused at once.
         finished_at: of an ended job, Unix ms.
+        trace: the traceparent of who filed it; empty where it is not traced.
     """
 
     job_id: str
@@ -151,6 +152,7 @@ class Claim:
     rebind: Rebinding | None = None
     finished_at: int = 0
     binding_id: str = ""
+    trace: str = ""
 
     @property
     def was_sent_in_vain(self) -> bool:
@@ -266,6 +268,7 @@ def _claim(
             rebind=Rebinding.from_record(record) if "mode" in record else None,
             finished_at=int(record.get("finished_at", 0)),
             binding_id=record.get("binding_id", ""),
+            trace=record.get("trace", ""),
         )
     except ValueError as unreadable:
         raise BrokenRecordError(f"unreadable ({type(unreadable).__name__})") from None
