@@ -149,6 +149,12 @@ async def account_is_refused(bench: Bench) -> None:
     await bench.attempts().work_on(Lane.CHECKOUT, [job.job_id])
 
 
+async def request_id_is_none(bench: Bench) -> None:
+    bench.provider = FakeProvider(Outcome(Verdict.ACCOUNT, "Forbidden", "", NASTY))
+    job = await bench.opened()
+    await bench.attempts().work_on(Lane.CHECKOUT, [job.job_id])
+
+
 async def record_is_broken(bench: Bench) -> None:
     job = await bench.opened()
     await put(bench.redis, job_keys(job.job_id).job, request=NASTY)
@@ -232,6 +238,7 @@ PATHS: list[ErrorPath] = [
         {"code": "Forbidden", "action": "BindAxn", "request_id": REQUEST_ID},
         ["account stopped, all its jobs wait", "Forbidden"],
     ),
+    (request_id_is_none, "account stopped, all its jobs wait", {"code": "Forbidden"}, []),
     (record_is_broken, "job's record is broken", {"lane": "checkout"}, ["job's record is broken", ""]),
     (message_cannot_be_read, "message cannot be read: set aside", {}, []),
     (callback_is_given_up, "", {}, []),

@@ -19,7 +19,7 @@ from sentry_sdk.transport import Transport
 
 from worker.domain.masking import mask_text
 from worker.errors import AxnError
-from worker.logs import ID_FIELDS, Event, masked_field, worked_on
+from worker.logs import ID_FIELDS, Event, is_known_id, masked_field, worked_on
 from worker.scrubbing import HIDDEN, Scrubber, is_secret_name, secrets_of
 from worker.settings import Settings
 
@@ -139,8 +139,7 @@ def scrub_event(scrubber: Scrubber, event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tag(scrubber: Scrubber, name: str, value: Any) -> str:
-    is_id = name in ID_FIELDS or name == "request_id"
-    return str(masked_field(name, value)) if is_id else scrubber.text(str(value))
+    return str(masked_field(name, value)) if is_known_id(name, str(value)) else scrubber.text(str(value))
 
 
 def _scrubbed(scrubber: Scrubber, value: Any, path: tuple[str, ...]) -> Any:

@@ -26,7 +26,7 @@ from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from worker import __version__
-from worker.logs import ID_FIELDS, masked_field
+from worker.logs import is_known_id, masked_field
 from worker.scrubbing import Scrubber, secrets_of
 from worker.settings import Settings
 from worker.tracing import TRACEPARENT, UNTRACED, Span
@@ -34,7 +34,6 @@ from worker.tracing import TRACEPARENT, UNTRACED, Span
 _SERVICE = "axn-bind-worker"
 _LONGEST_GOODBYE_S = 3.0
 _NS_PER_MS = 1_000_000
-_IDS = ID_FIELDS | {"request_id"}
 _OF_FEW_VALUES = frozenset({"lane", "kind", "state", "action", "verdict", "error"})
 """Fields whose values are words of this program: they are not looked through."""
 _W3C = TraceContextTextMapPropagator()
@@ -54,7 +53,7 @@ class _OtelSpan:
             self._span.set_attributes(told)
 
     def _safe(self, name: str, value: object) -> str | int | float | bool:
-        if name in _IDS:
+        if is_known_id(name, str(value)):
             return str(masked_field(name, value))
         if name in _OF_FEW_VALUES:
             return str(value)
