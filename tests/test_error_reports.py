@@ -12,6 +12,7 @@ import pytest
 import sentry_sdk
 from celery import Celery
 from celery.signals import worker_init
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from sentry_sdk.envelope import Envelope
@@ -230,6 +231,10 @@ async def library_logs_an_error(bench: Bench) -> None:
     logging.getLogger("some.library").error("cannot send %s", NASTY, extra={"body": BODY, "count": int(NUMBER)})
 
 
+async def collector_is_away(bench: Bench) -> None:
+    logging.getLogger(OTLPSpanExporter.__module__).error("cannot send %s", NASTY)
+
+
 ErrorPath = tuple[Callable[[Bench], Awaitable[None]], str, dict[str, str], list[str]]
 PATHS: list[ErrorPath] = [
     (attempt_breaks_off, "RuntimeError", {"lane": "checkout"}, []),
@@ -247,6 +252,7 @@ PATHS: list[ErrorPath] = [
     (redis_is_away, "", {}, []),
     (celery_task_breaks, "RuntimeError", {}, []),
     (asyncio_task_breaks, "RuntimeError", {}, []),
+    (collector_is_away, "", {}, []),
     (library_logs_an_error, "cannot send ", {}, []),
 ]  # fmt: skip
 

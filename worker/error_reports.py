@@ -39,6 +39,7 @@ _MONITOR_CONFIG: Any = {
 _EXPECTED = (RedisError, OSError, AxnError)
 """A server or a network that is away: every caller waits for it, and alerts tell of it."""
 _RECONNECTING = "celery.worker.consumer.consumer"
+_SENDING_SPANS = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
 _MOST_CRUMBS = 20
 _REPORTED = "_axn_reported"
 _ANY = "*"
@@ -80,6 +81,7 @@ def set_up_sentry(settings: Settings, release: str, *, transport: Transport | No
         ],
     )
     ignore_logger(_RECONNECTING)
+    ignore_logger(_SENDING_SPANS)
 
 
 def report_asyncio_errors() -> None:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import lru_cache
 from typing import Any
 
 from opentelemetry import trace
@@ -26,14 +27,19 @@ from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from worker import __version__
-from worker.logs import is_known_id, masked_field
+from worker.errors import SettingsError
+from worker.logs import get_log, is_known_id, masked_field
 from worker.scrubbing import Scrubber, secrets_of
 from worker.settings import Settings
 from worker.tracing import TRACEPARENT, UNTRACED, Span
 
+_log = get_log(__name__)
 _SERVICE = "axn-bind-worker"
 _LONGEST_GOODBYE_S = 3.0
 _NS_PER_MS = 1_000_000
+_MOST_SEEN = 1_024
+_SHORT = 100
+"""Codes, hosts and small numbers come again and again: looking through one takes as long as a span."""
 _OF_FEW_VALUES = frozenset({"lane", "kind", "state", "action", "verdict", "error"})
 """Fields whose values are words of this program: they are not looked through."""
 _W3C = TraceContextTextMapPropagator()
@@ -42,9 +48,9 @@ _W3C = TraceContextTextMapPropagator()
 class _OtelSpan:
     """One of ours, under way."""
 
-    def __init__(self, span: trace.Span, scrubber: Scrubber) -> None:
+    def __init__(self, span: trace.Span, scrubbed: Callable[[str], str]) -> None:
         self._span = span
-        self._scrubber = scrubber
+        self._scrubbed = scrubbed
 
     def tell(self, **fields: object) -> None:
         """See `Span.tell`."""
@@ -57,13 +63,14 @@ class _OtelSpan:
             return str(masked_field(name, value))
         if name in _OF_FEW_VALUES:
             return str(value)
-        safe = self._scrubber.value(value)
-        return safe if isinstance(safe, str | int | float) else str(safe)
+        text = str(value)
+        safe = self._scrubbed(text)
+        return value if isinstance(value, int | float) and safe == text else safe
 
     def fail(self, code: str) -> None:
         """See `Span.fail`."""
         if self._span.is_recording():
-            self._span.set_status(trace.StatusCode.ERROR, self._scrubber.text(code))
+            self._span.set_status(trace.StatusCode.ERROR, self._scrubbed(code))
 
 
 class OtelTracer:
@@ -86,8 +93,9 @@ class OtelTracer:
         self._provider = provider
         self._is_ours = is_ours
         self._tracer = provider.get_tracer("axn", __version__)
-        self._scrubber = scrubber
         self._now_ns = now_ns
+        self._seen = lru_cache(_MOST_SEEN)(scrubber.text)
+        self._scrub = scrubber.text
 
     def here(self) -> str:
         """See `Tracer.here`."""
@@ -120,15 +128,24 @@ class OtelTracer:
         kind = trace.SpanKind.CLIENT if is_call else trace.SpanKind.INTERNAL
         return self._spanning(name, None, kind, ago_ms, fields)
 
+    def _scrubbed(self, text: str) -> str:
+        return self._seen(text) if len(text) <= _SHORT else self._scrub(text)
+
     @contextmanager
     def _spanning(
         self, name: str, parent: Context | None, kind: trace.SpanKind, ago_ms: float, fields: dict[str, Any]
-    ) -> Iterator[_OtelSpan]:
+    ) -> Iterator[Span]:
+        """A span that cannot be begun or ended is a line in the log: no job breaks off over its trace."""
         began_ns = self._now_ns() - round(ago_ms * _NS_PER_MS) if ago_ms else None
-        span = self._tracer.start_span(
-            name, parent, kind, start_time=began_ns, record_exception=False, set_status_on_exception=False
-        )
-        ours = _OtelSpan(span, self._scrubber)
+        try:
+            span = self._tracer.start_span(
+                name, parent, kind, start_time=began_ns, record_exception=False, set_status_on_exception=False
+            )
+        except Exception as failure:  # noqa: BLE001 - of a processor of the process's own provider
+            _log.warning("span cannot be begun", error=type(failure).__name__)
+            yield UNTRACED
+            return
+        ours = _OtelSpan(span, self._scrubbed)
         ours.tell(**fields)
         token = attach(trace.set_span_in_context(span))
         try:
@@ -139,7 +156,10 @@ class OtelTracer:
             raise
         finally:
             detach(token)
-            span.end()
+            try:
+                span.end()
+            except Exception as failure:  # noqa: BLE001 - as above
+                _log.warning("span cannot be ended", error=type(failure).__name__)
 
     async def aclose(self) -> None:
         """See `Tracer.aclose`. A collector that does not answer is not waited for."""
@@ -160,12 +180,20 @@ def _close(provider: TracerProvider, loop: asyncio.AbstractEventLoop, closed: as
 
 
 def build_otel_tracer(settings: Settings) -> OtelTracer:
-    """The tracer of this process."""
+    """The tracer of this process.
+
+    Raises:
+        SettingsError: one of the OTEL_… variables is wrong.
+    """
     scrubber = Scrubber(secrets_of(settings))
     of_the_process = trace.get_tracer_provider()
     if isinstance(of_the_process, TracerProvider):
         return OtelTracer(of_the_process, scrubber, is_ours=False)
-    return OtelTracer(_own_provider(settings), scrubber, is_ours=True)
+    try:
+        provider = _own_provider(settings)
+    except ValueError as wrong:
+        raise SettingsError(f"one of the OTEL_… variables is wrong: {wrong}") from None
+    return OtelTracer(provider, scrubber, is_ours=True)
 
 
 def _own_provider(settings: Settings) -> TracerProvider:

@@ -34,7 +34,7 @@ class Tracer(Protocol):
     """
 
     def here(self) -> str:
-        """The traceparent of our span that is under way here; empty where there is none, or it is not sampled."""
+        """The traceparent of the span that is under way here; empty where there is none, or it is not sampled."""
 
     def root(self, name: str, *, caller: str | None = None, **fields: object) -> AbstractContextManager[Span]:
         """A span where a request comes in.

@@ -3,9 +3,11 @@
 import asyncio
 import socket
 import sys
+from typing import Any
 
 import pytest
 from opentelemetry import trace
+from opentelemetry.sdk.trace import SpanProcessor
 
 from tests.traces.collector import collecting
 from tests.traces.support import Kept
@@ -89,6 +91,7 @@ def test_a_process_with_a_provider_of_its_own_gets_them(on: pytest.MonkeyPatch) 
 async def test_a_collector_that_does_not_answer_holds_up_no_end(on: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         on.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{deaf.getsockname()[1]}")
+        on.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
         on.setattr(otel_traces, "_LONGEST_GOODBYE_S", 0.2)
         tracer = build_tracer(Settings())
         with tracer.root("axn.submit"):
@@ -136,3 +139,32 @@ def test_the_loop_that_does_a_caller_s_work_knows_his_span() -> None:
         here = runtime.run(submitting())
     runtime.stop()
     assert here.split("-")[1] == f"{checkout.get_span_context().trace_id:032x}"
+
+
+class Broken(SpanProcessor):
+    """Raises at each step that it is told of."""
+
+    def on_start(self, span: Any, parent_context: Any = None) -> None:
+        if span.name == "begins badly":
+            raise RuntimeError
+
+    def on_end(self, span: Any) -> None:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("name", ["begins badly", "ends badly"])
+def test_a_processor_that_breaks_breaks_no_job(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    kept = Kept()
+    kept.provider.add_span_processor(Broken())
+    done = []
+    with kept.tracer.root(name) as span:
+        span.tell(code="OK")
+        done.append(name)
+    assert done
+    assert "RuntimeError" in caplog.records[0].getMessage()
+
+
+def test_a_wrong_standard_variable_is_named(on: pytest.MonkeyPatch) -> None:
+    on.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "0")
+    with pytest.raises(SettingsError, match=r"OTEL_… variables is wrong: max_queue_size must be"):
+        build_tracer(Settings())
