@@ -81,7 +81,7 @@ def test_what_is_read_from_redis_is_said_to_be_the_same_from_every_process_and_t
     """A sum over processes would count it several times."""
     told = [family for meter in METERS for family in meter.describe()]
     alike = {family.name for family in told if "same from every" in family.documentation}
-    assert {"axn_renewals_late", "axn_batches", "axn_bindings_ending_unrenewed"} <= alike
+    assert {"axn_renewals_late", "axn_batches", "axn_bindings_ending_unrenewed", "axn_queue_messages"} <= alike
     for expression in expressions():
         for name in alike & set(NAME.findall(expression)):
             assert re.search(rf"(max|absent)( by \([^)]*\) ?)?\((increase\()?{name}", expression), expression

@@ -67,47 +67,55 @@ class Meters:
             "axn_redis_up", "1 where the ledger's Redis answered the last reading; what is read there is of then.",
             registry=registry,
         )  # fmt: skip
-        self.jobs_in_doubt = Gauge("axn_jobs_in_doubt", "Jobs held for a person.", registry=registry)
-        self.jobs_failed = Gauge("axn_jobs_failed", "Failed jobs on record.", registry=registry)
-        self.dead_callbacks = Gauge("axn_dead_callbacks", "Callbacks given up, on record.", registry=registry)
+        self.jobs_in_doubt = Gauge("axn_jobs_in_doubt", f"Jobs held for a person. {_ALIKE}", registry=registry)
+        self.jobs_failed = Gauge("axn_jobs_failed", f"Failed jobs on record. {_ALIKE}", registry=registry)
+        self.dead_callbacks = Gauge("axn_dead_callbacks", f"Callbacks given up, on record. {_ALIKE}", registry=registry)
         self.timetable_entries = Gauge(
-            "axn_timetable_entries", "Jobs and callbacks that are not finished.", registry=registry
+            "axn_timetable_entries", f"Jobs and callbacks that are not finished. {_ALIKE}", registry=registry
         )
         self.timetable_late = Gauge(
-            "axn_timetable_late_seconds", "How long ago the earliest entry was due that nobody has taken.",
+            "axn_timetable_late_seconds", f"How long ago the earliest entry was due that nobody has taken. {_ALIKE}",
             registry=registry,
         )  # fmt: skip
-        self.queue_messages = Gauge("axn_queue_messages", "Messages in a lane's queue.", ["lane"], registry=registry)
+        self.queue_messages = Gauge(
+            "axn_queue_messages", f"Messages in a lane's queue. {_ALIKE}", ["lane"], registry=registry
+        )
         self.queue_age = Gauge(
             "axn_queue_oldest_seconds",
-            "Age of the oldest message that waits, counted from the newest taken up; 0 where none waits.", ["lane"],
-            registry=registry,
+            f"Age of the oldest message that waits, counted from the newest taken up; 0 where none waits. {_ALIKE}",
+            ["lane"], registry=registry,
         )  # fmt: skip
         self.pace_limit = Gauge(
-            "axn_pace_limit_per_second", "Calls per second allowed now, all workers together.", ["action"],
+            "axn_pace_limit_per_second", f"Calls per second allowed now, all workers together. {_ALIKE}", ["action"],
             registry=registry,
         )  # fmt: skip
         self.pace_ceiling = Gauge(
-            "axn_pace_ceiling_per_second", "Calls per second allowed at most, by setting or order.", ["action"],
-            registry=registry,
+            "axn_pace_ceiling_per_second", f"Calls per second allowed at most, by setting or order. {_ALIKE}",
+            ["action"], registry=registry,
         )  # fmt: skip
         self.pace_used = Gauge(
-            "axn_pace_used_per_second", "Calls per second over the last minute, all workers together.", ["action"],
-            registry=registry,
+            "axn_pace_used_per_second", f"Calls per second over the last minute, all workers together. {_ALIKE}",
+            ["action"], registry=registry,
         )  # fmt: skip
         self.pace_throttled = Gauge(
-            "axn_pace_throttled_per_second", "Throttled calls per second over the last minute, all workers together.",
+            "axn_pace_throttled_per_second",
+            f"Throttled calls per second over the last minute, all workers together. {_ALIKE}",
             ["action"], registry=registry,
         )  # fmt: skip
         self.pace_paused = Gauge(
-            "axn_pace_paused", "1 where a lane of an action is paused by order.", ["action", "lane"], registry=registry
+            "axn_pace_paused",
+            f"1 where a lane of an action is paused by order. {_ALIKE}",
+            ["action", "lane"],
+            registry=registry,
         )
         self.account_stopped = Gauge(
-            "axn_account_stopped", "1 while the provider refuses the account: nothing but probes is sent.",
+            "axn_account_stopped", f"1 while the provider refuses the account: nothing but probes is sent. {_ALIKE}",
             registry=registry,
         )  # fmt: skip
         self.circuit_open = Gauge(
-            "axn_circuit_open", "1 while calls are held back because the provider does not answer.", registry=registry
+            "axn_circuit_open",
+            f"1 while calls are held back because the provider does not answer. {_ALIKE}",
+            registry=registry,
         )
         self._add_renewals(registry)
         self._add_batches(registry)
