@@ -19,7 +19,8 @@ _FILE_AGAIN_MS = 1_000
 
 def trace_of(request: Any) -> str:
     """The traceparent that a message carries, among Celery's own headers or beside them; empty where it has none."""
-    found = getattr(request, TRACEPARENT, None) or (getattr(request, "headers", None) or {}).get(TRACEPARENT)
+    beside = getattr(request, "headers", None)
+    found = getattr(request, TRACEPARENT, None) or (beside.get(TRACEPARENT) if isinstance(beside, Mapping) else None)
     return found if isinstance(found, str) else ""
 
 

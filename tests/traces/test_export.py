@@ -6,9 +6,11 @@ import sys
 from typing import Any
 
 import pytest
+from celery.app.task import Context
 from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanProcessor
 
+from tasks.filing import trace_of
 from tests.traces.collector import collecting
 from tests.traces.support import Kept
 from worker import otel_traces
@@ -168,3 +170,18 @@ def test_a_wrong_standard_variable_is_named(on: pytest.MonkeyPatch) -> None:
     on.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "0")
     with pytest.raises(SettingsError, match=r"OTEL_… variables is wrong: max_queue_size must be"):
         build_tracer(Settings())
+
+
+@pytest.mark.parametrize(
+    ("request_", "found"),
+    [
+        (Context({"traceparent": CALLER}), CALLER),
+        (Context({"headers": {"traceparent": CALLER}}), CALLER),
+        (Context({"headers": {"other": CALLER}}), ""),
+        (Context({}), ""),
+        *((Context({"headers": nonsense}), "") for nonsense in ("x", 1, [CALLER], {"traceparent": [CALLER]})),
+        *((Context({"traceparent": nonsense}), "") for nonsense in (1, [CALLER], {"a": 1})),
+    ],
+)
+def test_a_message_s_trace_is_found_and_nonsense_is_none(request_: Context, found: str) -> None:
+    assert trace_of(request_) == found
