@@ -19,4 +19,4 @@ from worker.messages import TASK_BIND
 @app.task(name=TASK_BIND, bind=True)
 def bind(self: Task[Any, Any], /, *args: object, **kwargs: object) -> None:
     """File a bind request in the ledger, then work on it as on any other job."""
-    file_and_attempt(JobKind.BIND, args, kwargs, str(self.request.id))
+    file_and_attempt(JobKind.BIND, args, kwargs, self.request)

@@ -19,4 +19,4 @@ from worker.messages import TASK_REBIND
 @app.task(name=TASK_REBIND, bind=True)
 def rebind(self: Task[Any, Any], /, *args: object, **kwargs: object) -> None:
     """File a rebind request in the ledger, then work on it as on any other job."""
-    file_and_attempt(JobKind.REBIND, args, kwargs, str(self.request.id))
+    file_and_attempt(JobKind.REBIND, args, kwargs, self.request)

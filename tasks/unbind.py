@@ -19,4 +19,4 @@ from worker.messages import TASK_UNBIND
 @app.task(name=TASK_UNBIND, bind=True)
 def unbind(self: Task[Any, Any], /, *args: object, **kwargs: object) -> None:
     """File an unbind request in the ledger, then work on it as on any other job."""
-    file_and_attempt(JobKind.UNBIND, args, kwargs, str(self.request.id))
+    file_and_attempt(JobKind.UNBIND, args, kwargs, self.request)

@@ -19,4 +19,4 @@ from worker.messages import TASK_UPDATE
 @app.task(name=TASK_UPDATE, bind=True)
 def update(self: Task[Any, Any], /, *args: object, **kwargs: object) -> None:
     """File an update request in the ledger, then work on it as on any other job."""
-    file_and_attempt(JobKind.UPDATE, args, kwargs, str(self.request.id))
+    file_and_attempt(JobKind.UPDATE, args, kwargs, self.request)

@@ -12,6 +12,7 @@ import pytest
 import sentry_sdk
 from celery import Celery
 from celery.signals import worker_init
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from sentry_sdk.envelope import Envelope
@@ -149,6 +150,12 @@ async def account_is_refused(bench: Bench) -> None:
     await bench.attempts().work_on(Lane.CHECKOUT, [job.job_id])
 
 
+async def request_id_is_none(bench: Bench) -> None:
+    bench.provider = FakeProvider(Outcome(Verdict.ACCOUNT, "Forbidden", "", NASTY))
+    job = await bench.opened()
+    await bench.attempts().work_on(Lane.CHECKOUT, [job.job_id])
+
+
 async def record_is_broken(bench: Bench) -> None:
     job = await bench.opened()
     await put(bench.redis, job_keys(job.job_id).job, request=NASTY)
@@ -224,6 +231,10 @@ async def library_logs_an_error(bench: Bench) -> None:
     logging.getLogger("some.library").error("cannot send %s", NASTY, extra={"body": BODY, "count": int(NUMBER)})
 
 
+async def collector_is_away(bench: Bench) -> None:
+    logging.getLogger(OTLPSpanExporter.__module__).error("cannot send %s", NASTY)
+
+
 ErrorPath = tuple[Callable[[Bench], Awaitable[None]], str, dict[str, str], list[str]]
 PATHS: list[ErrorPath] = [
     (attempt_breaks_off, "RuntimeError", {"lane": "checkout"}, []),
@@ -232,6 +243,7 @@ PATHS: list[ErrorPath] = [
         {"code": "Forbidden", "action": "BindAxn", "request_id": REQUEST_ID},
         ["account stopped, all its jobs wait", "Forbidden"],
     ),
+    (request_id_is_none, "account stopped, all its jobs wait", {"code": "Forbidden"}, []),
     (record_is_broken, "job's record is broken", {"lane": "checkout"}, ["job's record is broken", ""]),
     (message_cannot_be_read, "message cannot be read: set aside", {}, []),
     (callback_is_given_up, "", {}, []),
@@ -240,6 +252,7 @@ PATHS: list[ErrorPath] = [
     (redis_is_away, "", {}, []),
     (celery_task_breaks, "RuntimeError", {}, []),
     (asyncio_task_breaks, "RuntimeError", {}, []),
+    (collector_is_away, "", {}, []),
     (library_logs_an_error, "cannot send ", {}, []),
 ]  # fmt: skip
 

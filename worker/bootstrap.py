@@ -40,7 +40,8 @@ from worker.errors import SettingsError
 from worker.http import HttpClient
 from worker.intake.acceptance import Acceptance, AcceptanceRules
 from worker.intake.intake import Intake
-from worker.ledger.assembly import build_durable_opening
+from worker.intake.traced import TracedIntake
+from worker.ledger.assembly import build_bindings, build_durable_opening, build_ledger
 from worker.ledger.audit import Audit
 from worker.ledger.binding_queue import BindingQueue
 from worker.ledger.bindings import BindingLedger
@@ -53,7 +54,7 @@ from worker.ledger.renewals import Renewals
 from worker.ledger.timetable import Timetable
 from worker.observation.assembly import Observation, build_observation
 from worker.observation.health import Pulse
-from worker.observation.metered import MeteredCaller, MeteredLedger, MeteredSender
+from worker.observation.metered import MeteredCaller, MeteredLedger, MeteredRenewals, MeteredSender
 from worker.observation.meters import Meters
 from worker.pace.assembly import build_paces
 from worker.pace.desk import PaceDesk
@@ -70,6 +71,7 @@ from worker.renewals.session import RenewalSessions
 from worker.runtime import end_tasks
 from worker.settings import Settings
 from worker.ticker import Chore, Ticker
+from worker.tracing import Tracer, build_tracer, check_traces, receivers_headers
 
 _DUE_PER_PARTITION = 500
 """A script that takes so many keeps Redis busy for about 4 ms (benchmarks/timetable.py)."""
@@ -97,12 +99,14 @@ class ProducerServices:
     bindings: BindingLedger
     renewals: Renewals
     closing: Closing
+    traces: Tracer
 
     async def aclose(self) -> None:
         """Close connections."""
         await self.endings.aclose()
         await self.durable.aclose()
         await self.redis.aclose()
+        await self.traces.aclose()
         self.executor.shutdown(wait=False)
 
 
@@ -165,29 +169,24 @@ def build_producer(
     settings: Settings, app: Celery, clock: Clock | None = None, meters: Meters | None = None
 ) -> ProducerServices:
     """Call inside the loop that will use it. With meters its ledger counts what goes through it."""
-    clock = clock or SystemClock()
+    clock, traces = clock or SystemClock(), build_tracer(settings)
     redis = connect(settings.redis_url, timeout_ms=duration_ms(settings.redis_timeout))
-    ledger = (partial(MeteredLedger, meters=meters) if meters else Ledger)(
-        redis,
-        result_ttl_ms=duration_ms(settings.result_ttl),
-        first_look_ms=duration_ms(settings.first_look),
-        rescues=settings.rescues,
-        give_up_ms=duration_ms(settings.callback_give_up),
-        order_look_ms=order_look_ms(_callback_lease_ms(settings)),
-        renewal_spread=settings.renewal.spread,
-    )
-    renewals = build_renewals(redis, settings, order_look_ms=order_look_ms(_callback_lease_ms(settings)))
-    bindings = BindingLedger(
-        redis,
-        keep_ms=duration_ms(settings.binding_keep),
-        result_ttl_ms=duration_ms(settings.result_ttl),
-        renewals=renewals,
-    )
+    look_ms = order_look_ms(_callback_lease_ms(settings))
+    ledger = build_ledger(
+        redis, settings, order_look_ms=look_ms, traces=traces,
+        make=partial(MeteredLedger, meters=meters) if meters else Ledger,
+    )  # fmt: skip
+    renewals = build_renewals(
+        redis, settings, order_look_ms=look_ms,
+        make=partial(MeteredRenewals, meters=meters) if meters else Renewals,
+    )  # fmt: skip
+    bindings = build_bindings(redis, settings, renewals)
     executor = ThreadPoolExecutor(1, thread_name_prefix="axn-publish")
-    announcer = Announcer(Publisher(app), executor, clock=clock)
+    announcer = Announcer(Publisher(app), executor, clock=clock, traces=traces)
     durable = build_durable_opening(settings, ledger)
     secrets = CallbackSecrets(redis)
-    intake = Intake(build_acceptance(settings, clock), ledger, durable, announcer, secrets, bindings=bindings)
+    make_intake = partial(TracedIntake, traces=traces) if settings.traces.enabled else Intake
+    intake = make_intake(build_acceptance(settings, clock), ledger, durable, announcer, secrets, bindings=bindings)
     full_a = settings.callback_full_phone_no_a
     found_bindings = FoundBindingsDesk(ledger, clock, settings.lease_ms, full_a)
     return ProducerServices(
@@ -198,6 +197,7 @@ def build_producer(
                  per_second=settings.pace.per_second),
         Rotations(secrets), bindings, renewals,
         Closing(bindings, renewals, ClosedOrders(redis, keep_ms=duration_ms(settings.result_ttl)), intake, clock),
+        traces,
     )  # fmt: skip
 
 
@@ -227,7 +227,9 @@ def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) ->
         leases=Leases(producer.ledger, lease_ms=settings.lease_ms, clock=producer.clock),
         progress=progress,
         stop=Stop(),
+        traces=producer.traces,
     )
+    pulse.in_flight_by_lane = attempts.leases.by_lane
     renewals = build_sessions(settings, producer.renewals, attempts, producer.announcer)
     feeder = build_feeder(
         producer.redis, producer.ledger, producer.intake.acceptance, bindings=producer.intake.named_bindings,
@@ -237,8 +239,9 @@ def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) ->
     ticker = _ticker(settings, producer, progress)
     alarm = build_alarm(settings, producer.renewals, producer.pace_desk, producer.clock)
     observation = build_observation(
-        producer.redis, producer.pace_desk, producer.announcer.backlogs, pulse, address=settings.listen_address
-    )
+        producer.redis, producer.pace_desk, producer.announcer.backlogs, pulse, address=settings.listen_address,
+        risk=lambda: alarm.seen,
+    )  # fmt: skip
     clients = (provider_connections, callback_http)
     return WorkerServices(producer, attempts, delivery, renewals, ticker, alarm, clients, observation, feeder)
 
@@ -247,7 +250,11 @@ def _paced(producer: ProducerServices, http: HttpClient, meters: Meters) -> Pace
     settings, clock = producer.settings, producer.clock
     caller = MeteredCaller(build_provider(settings, http, clock), meters, clock)
     return PacedProvider(
-        caller, build_paces(producer.redis, settings, clock), duration_ms(settings.pace.patience), clock
+        caller,
+        build_paces(producer.redis, settings, clock),
+        duration_ms(settings.pace.patience),
+        clock,
+        producer.traces,
     )
 
 
@@ -265,6 +272,7 @@ def check_worker_settings(settings: Settings) -> None:
         SettingsError: names the variable and the fix.
     """
     credentials_of(settings, SystemClock())
+    check_traces(settings)
     provider_http(settings)
     callback_keys(settings)
 
@@ -301,7 +309,9 @@ def _delivery(
         per_receiver=settings.callback_per_receiver,
     )
     sender = MeteredSender(_callback_sender(settings, producer, http), meters, producer.clock)
-    return build_delivery(producer.redis, sender, rules, clock=producer.clock, progress=progress)
+    return build_delivery(
+        producer.redis, sender, rules, clock=producer.clock, progress=progress, traces=producer.traces
+    )
 
 
 def _callback_sender(
@@ -310,7 +320,8 @@ def _callback_sender(
     shared = SharedKeyring(producer.rotations.secrets, default=callback_keys(settings), clock=producer.clock)
     keyring = OwnersKeyring(shared, owner) if owner else shared
     timeout_ms = duration_ms(settings.callback_timeout)
-    return CallbackSender(http, keyring=keyring, timeout_ms=timeout_ms, clock=producer.clock)
+    trace = receivers_headers(settings, producer.traces)
+    return CallbackSender(http, keyring=keyring, timeout_ms=timeout_ms, clock=producer.clock, more_headers=trace)
 
 
 def build_pinger(producer: ProducerServices, owner: SecretOwner | None = None) -> Pinger:

@@ -19,7 +19,7 @@ from sentry_sdk.transport import Transport
 
 from worker.domain.masking import mask_text
 from worker.errors import AxnError
-from worker.logs import ID_FIELDS, Event, masked_field, worked_on
+from worker.logs import ID_FIELDS, Event, is_known_id, masked_field, worked_on
 from worker.scrubbing import HIDDEN, Scrubber, is_secret_name, secrets_of
 from worker.settings import Settings
 
@@ -39,6 +39,7 @@ _MONITOR_CONFIG: Any = {
 _EXPECTED = (RedisError, OSError, AxnError)
 """A server or a network that is away: every caller waits for it, and alerts tell of it."""
 _RECONNECTING = "celery.worker.consumer.consumer"
+_SENDING_SPANS = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
 _MOST_CRUMBS = 20
 _REPORTED = "_axn_reported"
 _ANY = "*"
@@ -80,6 +81,7 @@ def set_up_sentry(settings: Settings, release: str, *, transport: Transport | No
         ],
     )
     ignore_logger(_RECONNECTING)
+    ignore_logger(_SENDING_SPANS)
 
 
 def report_asyncio_errors() -> None:
@@ -139,8 +141,7 @@ def scrub_event(scrubber: Scrubber, event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tag(scrubber: Scrubber, name: str, value: Any) -> str:
-    is_id = name in ID_FIELDS or name == "request_id"
-    return str(masked_field(name, value)) if is_id else scrubber.text(str(value))
+    return str(masked_field(name, value)) if is_known_id(name, str(value)) else scrubber.text(str(value))
 
 
 def _scrubbed(scrubber: Scrubber, value: Any, path: tuple[str, ...]) -> Any:

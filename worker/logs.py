@@ -109,6 +109,13 @@ def masked_field(name: str, value: Any) -> Any:
     return mask_text(str(value))
 
 
+def is_known_id(name: str, text: str) -> bool:
+    """Whether this is, by its field and its form, an id of ours or the provider's RequestId: it may leave as it is."""
+    if name == "request_id":
+        return bool(_REQUEST_ID.fullmatch(text))
+    return name in ID_FIELDS and is_job_id(text.partition("-")[0])
+
+
 def _masked_text(name: str, text: str) -> str:
     if name == "request_id" and _REQUEST_ID.fullmatch(text):
         return text

@@ -18,6 +18,7 @@ from worker.clock import Clock
 from worker.domain.job import Lane
 from worker.logs import get_log
 from worker.messages import TASK_CALLBACKS, TASK_JOBS, encode_ids, in_messages
+from worker.tracing import TRACEPARENT, UNTRACED, Tracer
 
 _log = get_log(__name__)
 
@@ -42,11 +43,13 @@ class Publication:
     Attributes:
         ids: of jobs, or of callbacks.
         published_at_ms: now, Unix ms by Redis's clock.
+        trace: the traceparent of who publishes; empty where that is not traced.
     """
 
     lane: Lane
     ids: Sequence[str]
     published_at_ms: int
+    trace: str = ""
 
 
 class BlockingPublisher(Protocol):
@@ -111,6 +114,8 @@ class Publisher:
             uuid(), task, arguments, {}, argsrepr=_repr_of(lane, arguments), kwargsrepr="{}", ignore_result=True,
             reply_to=self._app.thread_oid,
         )  # fmt: skip
+        if publication.trace:
+            message.headers[TRACEPARENT] = publication.trace
         # A queue is declared once for each connection. Tried again is the group, not the message.
         declare: list[Any] | None = [] if lane in self._declared else None
         amqp.send_task_message(self._producer, task, message, queue=lane.queue, declare=declare, retry=False)
@@ -170,11 +175,13 @@ class Announcer:
         *,
         clock: Clock,
         longest_ms: int = LONGEST_PUBLISH_MS,
+        traces: Tracer = UNTRACED,
     ) -> None:
         self._publisher = publisher
         self._executor = executor
         self._clock = clock
         self._longest_ms = longest_ms
+        self._traces = traces
         self._waiting: list[_Waiting] = []
         self._is_under_way = False
         self._began_ms: float | None = None  # when the call began that the thread is at
@@ -188,7 +195,7 @@ class Announcer:
         if self._hangs():
             return False
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiting.append((Publication(lane, ids, published_at_ms), answer))
+        self._waiting.append((Publication(lane, ids, published_at_ms, self._traces.here()), answer))
         if not self._is_under_way:
             self._go()
         return await self._in_time(answer, False)

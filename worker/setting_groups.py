@@ -1,4 +1,4 @@
-"""The settings' groups: AXN_PACE__…, AXN_CIRCUIT__…, AXN_RETRY__…, AXN_DOUBT__… and AXN_RENEWAL__…."""
+"""The settings' groups: AXN_PACE__…, AXN_CIRCUIT__…, AXN_RETRY__…, AXN_DOUBT__…, AXN_RENEWAL__…, AXN_TRACES__…."""
 
 from datetime import timedelta
 from typing import Self
@@ -129,3 +129,19 @@ class RenewalSettings(BaseModel):
         if lease < timedelta(seconds=1):
             raise ValueError("must be at least 1s")
         return lease
+
+
+class TracesSettings(BaseModel):
+    """What is traced. Where spans go the standard OTEL_… variables say, such as OTEL_EXPORTER_OTLP_ENDPOINT."""
+
+    enabled: bool = Field(
+        False,
+        description="trace jobs with OpenTelemetry, from the producer to the callback; needs the extra `otel`; set it "
+        "for producers and workers",
+    )
+    share: float = Field(
+        1.0, ge=0, le=1, description="share of the traces begun here that are kept; a caller's own trace decides itself"
+    )
+    to_receivers: bool = Field(
+        False, description="callbacks of traced jobs carry a `traceparent` header, for receivers that are traced"
+    )

@@ -36,6 +36,7 @@ from worker.setting_groups import (
     PaceSettings,
     RenewalSettings,
     RetrySettings,
+    TracesSettings,
 )
 
 _PORTS = 65_536
@@ -214,6 +215,7 @@ class Settings(BaseSettings):
     retry: RetrySettings = RetrySettings()
     doubt: DoubtSettings = DoubtSettings()
     renewal: RenewalSettings = RenewalSettings()
+    traces: TracesSettings = TracesSettings()
 
     @model_validator(mode="after")
     def _lease_outlasts_an_attempt(self) -> Self:

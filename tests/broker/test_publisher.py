@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 from redis import Redis
 
+from tests.traces.support import Kept
 from worker.app import build_app
 from worker.clock import SystemClock
 from worker.domain.job import Lane
@@ -103,3 +104,16 @@ async def test_what_is_announced_while_the_thread_is_away_goes_together() -> Non
         calls = [announcer.publish(Lane.CHECKOUT, ids, AT_MS) for ids in (["first"], ["a"], ["b"], many, ["c"])]
         assert await asyncio.gather(*calls) == [True] * len(calls)
     assert publisher.groups == [["first"], ["a", "b"], many, ["c"]]
+
+
+async def test_what_is_published_in_a_trace_carries_it_as_a_header(broker: "Redis", app: Any) -> None:
+    kept = Kept()
+    with ThreadPoolExecutor(1) as executor:
+        announcer = Announcer(Publisher(app), executor, clock=SystemClock(), traces=kept.tracer)
+        with kept.tracer.root("axn.submit"):
+            here = kept.tracer.here()
+            await announcer.publish(Lane.CHECKOUT, [ID], AT_MS)
+        await announcer.publish(Lane.CHECKOUT, [ID], AT_MS)
+    traced, untraced = sent(broker, Lane.CHECKOUT)
+    assert traced["headers"].pop("traceparent") == here
+    assert traced == untraced

@@ -28,6 +28,7 @@ from worker.ledger.keys import callback_key, receiver_key, webhook_id_of
 from worker.ledger.receivers import ReceiverRules as PlacesRules
 from worker.ledger.records import AttemptKnowledge, Settlement
 from worker.progress import Progress
+from worker.tracing import UNTRACED, Tracer
 
 KEY = bytes(range(24))
 SCHEDULE_MS = (10_000, 40_000)
@@ -55,6 +56,7 @@ def delivery_of(
     in_flight: int = 2,
     places: PlacesRules = PLACES,
     schedule_ms: Sequence[int] = SCHEDULE_MS,
+    traces: Tracer = UNTRACED,
 ) -> Delivery:
     """One worker process's."""
     rules = DeliveryRules(
@@ -68,6 +70,7 @@ def delivery_of(
         progress=Progress(),
         receivers=places,
         random_share=lambda: share,
+        traces=traces,
     )
     MADE.append(delivery)
     return delivery

@@ -56,7 +56,7 @@ NOT_RUN = [
     NotRun(r"kubectl ", "needs a cluster", check_kubectl),
     NotRun(r"celery ", "runs until it is stopped; workers of the tests are the same application", check_celery),
     NotRun(UNTIL_STOPPED, "runs until it is stopped: long_shell.py starts it", _axn_with_settings),
-    NotRun(r"(?:export )?AXN_\w+=\S+$", "the values are the reader's own", check_assignments),
+    NotRun(r"(?:export )?(?:(?:AXN|OTEL)_\w+=\S+ ?)+$", "the values are the reader's own", check_assignments),
     NotRun(r"export AXN_CALLBACK_SECRET=whsec_\$\(openssl", "tests/callbacks/test_signature.py", check_assignments),
     NotRun(r"cp -r /var/lib/redis/", "the operator's own files", _nothing),
 ]
@@ -83,6 +83,7 @@ SHOWN = {
     ("docs/redis.md", "ACL SETUSER"): "tests/redis_topologies/guide.py",
     ("docs/renewals.md", "kept: "): "tests/cli/test_renewals_guide.py",
     ("docs/renewals.md", "SubsId,PhoneNoX"): "tests/cli/test_renewals_guide.py",
+    ("docs/traces.md", "checkout  "): "tests/docs/test_pictures.py",
 }
 """By page and beginning: what is shown and not typed, with the test that compares it. It names the page."""
 

@@ -1,6 +1,7 @@
-"""What docs/batch-input.md, docs/callbacks.md and docs/redis.md only show is what is printed, sent and set."""
+"""What some pages only show is what is printed, sent, set and begun."""
 
 import re
+from itertools import chain
 from pathlib import Path
 
 import yaml
@@ -46,3 +47,11 @@ def test_the_settings_of_a_server_are_those_of_our_own() -> None:
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
     command = " ".join(compose["services"]["redis"]["command"])
     assert [line for line in shown("docs/redis.md", "appendonly yes") if f"--{line.strip()}" not in command] == []
+
+
+def test_the_spans_of_a_trace_are_those_that_the_engine_begins() -> None:
+    picture = "\n".join(shown("docs/traces.md", "checkout  "))
+    sources = chain.from_iterable((ROOT / folder).rglob("*.py") for folder in ("worker", "tasks"))
+    began = r'(?:begin|step|root|span)\(\s*"(axn\.\w+)"'
+    in_code = set(chain.from_iterable(re.findall(began, path.read_text(encoding="utf-8")) for path in sources))
+    assert set(re.findall(r"axn\.\w+", picture)) == in_code

@@ -12,9 +12,11 @@ from worker.ledger.keys import PROGRESS_KEY, dead_callbacks_key, timetable_key
 from worker.ledger.records import AttemptKnowledge, Settlement
 from worker.observation.gauges import Gauges
 from worker.observation.meters import Meters
+from worker.observation.slow_gauges import SlowGauges
 from worker.observation.snapshot import take_snapshot
 from worker.pace.desk import PaceDesk
 from worker.redis_scripts import connect
+from worker.registry.alarm import NO_RISK
 
 
 class HeldClock(SystemClock):
@@ -33,7 +35,8 @@ async def backlogs() -> Mapping[Lane, int]:
 def gauges_of(redis: Redis, clock: HeldClock) -> tuple[Gauges, Meters]:
     meters = Meters()
     pace = PaceDesk(redis, account="a", endpoint="e", per_second={"BindAxn": 50})
-    return Gauges(redis, lambda: take_snapshot(redis, pace, backlogs), meters, clock), meters
+    slow = SlowGauges(redis, meters, clock, lambda: NO_RISK)
+    return Gauges(redis, lambda: take_snapshot(redis, pace, backlogs), meters, clock, slow), meters
 
 
 def value(meters: Meters, name: str, **labels: str) -> float | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from prometheus_client import Histogram
+from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
 from worker.observation.meters import Meters
@@ -60,9 +60,28 @@ def test_every_alert_has_its_heading_in_the_runbook_and_every_heading_its_alert(
 
 
 def test_metrics_are_named_by_convention() -> None:
+    """What `promtool check metrics` looks at: base units at the end, `_total` for counters alone, no unit twice."""
     for meter in METERS:
         (family,) = meter.describe()
-        assert family.name.startswith("axn_")
+        name = family.name
+        assert re.fullmatch(r"axn(_[a-z]+)+", name)
         assert family.documentation.endswith(".")
-        if isinstance(meter, Histogram):
-            assert family.name.endswith("_seconds")
+        assert not {"ms", "millis", "milliseconds", "minutes", "hours", "count", "sum", "bucket", "total", "info"} & {
+            *name.split("_")
+        }
+        assert isinstance(meter, Counter | Gauge | Histogram)
+        assert isinstance(meter, Histogram) <= name.endswith("_seconds")
+        units = [part for part in name.split("_") if part in ("seconds", "bytes", "ratio")]
+        assert len(units) <= 1
+        assert not units or name.endswith(units[0])
+        assert all(re.fullmatch(r"[a-z]+", label) for label in meter._labelnames)
+
+
+def test_what_is_read_from_redis_is_said_to_be_the_same_from_every_process_and_taken_once() -> None:
+    """A sum over processes would count it several times."""
+    told = [family for meter in METERS for family in meter.describe()]
+    alike = {family.name for family in told if "same from every" in family.documentation}
+    assert {"axn_renewals_late", "axn_batches", "axn_bindings_ending_unrenewed", "axn_queue_messages"} <= alike
+    for expression in expressions():
+        for name in alike & set(NAME.findall(expression)):
+            assert re.search(rf"(max|absent)( by \([^)]*\) ?)?\((increase\()?{name}", expression), expression

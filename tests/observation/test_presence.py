@@ -14,6 +14,7 @@ from worker.observation.meters import Meters
 from worker.observation.presence import PRESENCES_KEY, Presence, Presences, read_presences
 from worker.observation.snapshot import take_snapshot
 from worker.pace.desk import PaceDesk
+from worker.registry.alarm import NO_RISK
 
 
 async def no_backlogs() -> dict[Lane, int]:
@@ -65,7 +66,7 @@ async def test_what_another_release_tells_is_passed_over(redis: Redis) -> None:
 async def test_an_observed_process_is_there_until_it_is_ended(redis: Redis) -> None:
     pulse = Pulse(SystemClock(), Meters(), in_flight=lambda: 7)
     pulse.consumer_turned([Lane.BATCH.queue])
-    observation = build_observation(redis, pace_of(redis), no_backlogs, pulse, address=("", 0))
+    observation = build_observation(redis, pace_of(redis), no_backlogs, pulse, address=("", 0), risk=lambda: NO_RISK)
     await observation.look()
     await observation.look()
     (worker,) = (await take_snapshot(redis, pace_of(redis), no_backlogs)).workers

@@ -12,7 +12,9 @@ import urllib.request
 from collections.abc import Iterator
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
+from tests.observation.test_ops import NAME, expressions
 from worker.local.redis_server import EmbeddedRedis
 
 _WITHIN_S = 20.0
@@ -68,3 +70,16 @@ def test_it_is_alive_and_soon_ready_and_tells_its_metrics(port: int) -> None:
     assert status == 200
     assert told["axn_redis_up"] == told['axn_pace_ceiling_per_second{action="BindAxn"}'].replace("50.0", "1.0") == "1.0"
     assert told['axn_queue_messages{lane="checkout"}'] == "0.0"
+    families = {family.name: family.type for family in text_string_to_metric_families(text)}
+    parts = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
+    served = {f"{name}{part}" for name, kind in families.items() for part in parts[kind]}
+    asked = {name for expression in expressions() for name in NAME.findall(expression)}
+    assert asked
+    assert asked <= served, "the dashboard and the alerts ask for what a worker tells"
+    now_and_always = {
+        "axn_renewals_late",
+        "axn_batch_idle_seconds",
+        "axn_bindings_first_unrenewed_end_timestamp_seconds",
+    }
+    assert now_and_always <= set(told)
+    assert {'axn_jobs_in_flight{lane="renewal"}', 'axn_bindings_ending_unrenewed{why="pace"}'} <= set(told)

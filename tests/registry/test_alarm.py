@@ -21,7 +21,7 @@ from worker.ledger.keys import bindings_key
 from worker.ledger.renewal_keys import renewals_due_key, renewals_failing_key
 from worker.local.redis_server import EmbeddedRedis
 from worker.pace.state import AccountState
-from worker.registry.alarm import LOOK_EVERY_MS, RenewalAlarm, RiskView
+from worker.registry.alarm import LOOK_EVERY_MS, RenewalAlarm, Risk, RiskView
 
 
 def alarm(bench: Bench, pace: AccountState) -> RenewalAlarm:
@@ -52,6 +52,8 @@ async def test_too_many_for_the_pace_are_an_error_in_the_log_once(
         await watch.look()
     assert risk is not None
     assert risk.unrenewed == pytest.approx(1_000, abs=200)
+    assert risk.first_loss == pytest.approx((time.time() + 300) * 1000, abs=5_000)
+    assert watch.seen.is_any
     (record,) = caplog.records
     assert f"{risk.unrenewed} bindings will end before they can be renewed at 50 calls per second" in record.message
     assert "axn renewals show" in record.message
@@ -62,9 +64,13 @@ async def test_what_can_be_renewed_in_time_is_no_alarm(
     bench: Bench, caplog: pytest.LogCaptureFixture, count: int, ends_in_s: float
 ) -> None:
     await make_due(bench, count, ends_in_s)
+    watch = alarm(bench, state())
+    watch.seen = Risk(1, 1, 1, 1.0, "")
     with caplog.at_level(logging.ERROR):
-        risk = await alarm(bench, state()).look()
+        risk = await watch.look()
     assert risk is None or not risk.is_any
+    assert not watch.seen.is_any
+    assert watch.seen.first_loss == 0
     assert (risk is None) == (count == 0)
     assert not caplog.records
 

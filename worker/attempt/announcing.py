@@ -72,4 +72,5 @@ def owed_callback(
         order_key=claim.callback.order_key,
         secret=claim.callback_secret_name,
         is_checkout=claim.lane is Lane.CHECKOUT,
+        trace=claim.trace,
     )

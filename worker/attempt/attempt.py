@@ -23,6 +23,7 @@ from worker.attempt.rebind_decisions import has_bound
 from worker.attempt.refusals import bind_refusal, change_refusal, unsent_wait
 from worker.attempt.stopping import Phase, Stop
 from worker.attempt.telling import log_broken_off, log_claimed, log_settled, settled_fields
+from worker.attempt.tracing import spanning_attempt, spanning_settling
 from worker.callbacks.receivers import receiver_of
 from worker.clock import Clock
 from worker.domain.job import DoubtProbe, JobKind, JobState, Lane
@@ -35,6 +36,7 @@ from worker.progress import Progress
 from worker.provider.api import ProviderApi
 from worker.provider.nonce import attempt_nonce
 from worker.steps import reached
+from worker.tracing import UNTRACED, Tracer
 
 _log = get_log(__name__)
 ACTIONS = {
@@ -108,6 +110,7 @@ class Attempts:
     leases: Leases
     progress: Progress
     stop: Stop
+    traces: Tracer = UNTRACED
     suspects: asyncio.Semaphore = dataclasses.field(default_factory=lambda: asyncio.Semaphore(1))
 
     async def work_on(self, lane: Lane, job_ids: Sequence[str], *, published_at_ms: int = 0) -> list[str]:
@@ -170,6 +173,10 @@ class Attempts:
             is_probe=claim.is_probe,
         )  # fmt: skip
         log_claimed(claim)
+        with spanning_attempt(self.traces, claim, self.clock.monotonic_ms() - asked_ms):
+            return await self._hold(claim, asked_ms, may_stay=may_stay)
+
+    async def _hold(self, claim: Claim, asked_ms: float, *, may_stay: bool) -> str | Stay:
         lease = self.leases.hold(claim, asked_ms)
         try:
             settlement = await self._settlement(lease)
@@ -307,7 +314,8 @@ class Attempts:
         stops_ms: float | None = None
         while True:
             try:
-                return await self.ledger.settle(claim, settlement)
+                with spanning_settling(self.traces, claim, settlement):
+                    return await self.ledger.settle(claim, settlement)
             except (RedisError, OSError) as failure:
                 now_ms = self.clock.monotonic_ms()
                 if self.stop.is_begun:

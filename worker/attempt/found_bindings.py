@@ -135,4 +135,5 @@ class FoundBindingsDesk:
             body=body,
             deadline_at=claim.callback.deadline(claim.accepted_at),
             secret=claim.callback_secret_name,
+            trace=claim.trace,
         )

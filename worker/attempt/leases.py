@@ -1,11 +1,13 @@
 """The leases that this process holds: renewed while their attempts run, and looked at before anything is sent."""
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
 
 from redis.exceptions import RedisError
 
 from worker.clock import Clock
+from worker.domain.job import Lane
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import Claim
 from worker.logs import get_log
@@ -49,6 +51,10 @@ class Leases:
 
     def __len__(self) -> int:
         return len(self._held)
+
+    def by_lane(self) -> dict[Lane, int]:
+        """How many are held of each lane's jobs."""
+        return dict.fromkeys(Lane, 0) | Counter(lease.claim.lane for lease in self._held)
 
     def hold(self, claim: Claim, asked_ms: float) -> Lease:
         """Keep this claim's lease alive until `let_go`."""

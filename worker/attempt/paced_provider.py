@@ -12,6 +12,7 @@ from worker.domain.outcome import Outcome, Verdict
 from worker.logs import get_log
 from worker.pace.pace import Pace
 from worker.pace.permit import Permit
+from worker.tracing import UNTRACED, Tracer
 
 _log = get_log(__name__)
 _PROVES_NOTHING_OF_THE_ACCOUNT = (Verdict.AMBIGUOUS, Verdict.NOT_PROCESSED, Verdict.THROTTLED)
@@ -37,22 +38,34 @@ class PacedProvider:
     paces: Mapping[str, Pace]
     patience_ms: int
     clock: Clock
+    traces: Tracer = UNTRACED
 
     async def permit(self, action: str, lane: Lane, *, is_retry: bool = False) -> Permit:
         """A permit to send this action once, or when to come back."""
-        return await self.paces[action].permit(lane, patience_ms=self.patience_ms, is_retry=is_retry)
+        with self.traces.step("axn.permit", action=action) as span:
+            permit = await self.paces[action].permit(lane, patience_ms=self.patience_ms, is_retry=is_retry)
+            span.tell(code=permit.refusal.code if permit.come_back_ms else "")
+            return permit
 
     async def send(self, action: str, parameters: Mapping[str, str], *, nonce: str, permit: Permit) -> Outcome:
         """Use a permit."""
         pace, sent_ms = self.paces[action], self.clock.monotonic_ms()
         try:
-            outcome = await self.provider.call(action, dict(parameters), nonce=nonce)
+            outcome = await self._call(action, parameters, nonce)
         except BaseException:
             pace.unused(permit)
             raise
         pace.report(permit, outcome, self.clock.monotonic_ms() - sent_ms)
         await self._judge_account(action, outcome, permit)
         return outcome
+
+    async def _call(self, action: str, parameters: Mapping[str, str], nonce: str) -> Outcome:
+        with self.traces.step(action, is_call=True, action=action) as span:
+            outcome = await self.provider.call(action, dict(parameters), nonce=nonce)
+            span.tell(verdict=outcome.verdict.value, code=outcome.code, request_id=outcome.request_id)
+            if outcome.verdict is not Verdict.DONE:
+                span.fail(outcome.code)
+            return outcome
 
     def unused(self, action: str, permit: Permit) -> None:
         """Nothing was sent with this permit."""

@@ -1,6 +1,6 @@
 """One try of a callback: sign, post, judge."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from worker.callbacks.keyring import Keyring, NoKeyError
 from worker.callbacks.receivers import receiver_of
@@ -16,13 +16,23 @@ class CallbackSender:
     Args:
         http: a client whose socket factory is the guard's.
         keyring: knows the live keys; without one nothing is sent.
+        more_headers: asked for each try: they are sent, too, and not signed.
     """
 
-    def __init__(self, http: HttpClient, *, keyring: Keyring, timeout_ms: int, clock: Clock) -> None:
+    def __init__(
+        self,
+        http: HttpClient,
+        *,
+        keyring: Keyring,
+        timeout_ms: int,
+        clock: Clock,
+        more_headers: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
         self._http = http
         self._keyring = keyring
         self._timeout_ms = timeout_ms
         self._clock = clock
+        self._more_headers = more_headers
 
     async def send(self, *, url: str, webhook_id: str, body: str, secret: str = "") -> TryResult:
         """Post the body once, signed for this moment. 2xx alone is success. Raises nothing.
@@ -39,7 +49,7 @@ class CallbackSender:
             return TryResult("no_secret", lack=str(lack))
         content = body.encode()
         now_ms, began_ms = self._clock.unix_ms(), self._clock.monotonic_ms()
-        headers = signed_headers(webhook_id, now_ms // 1000, content, keys)
+        headers = signed_headers(webhook_id, now_ms // 1000, content, keys) | dict(self._more_headers())
         try:
             answer = await self._http.post(url, headers=headers, content=content, total_timeout_ms=self._timeout_ms)
         except (NotSentError, MaybeSentError) as failure:

@@ -16,6 +16,7 @@ GROUPS: Sequence[tuple[str, str]] = (
     ("AXN_RETRY__BASE", "Retries"),
     ("AXN_DOUBT__PROBE_AFTER", "Finding out what became of an attempt"),
     ("AXN_RENEWAL__SPREAD", "Renewals"),
+    ("AXN_TRACES__ENABLED", "Traces"),
 )
 """Each begins at this variable: one that is put beside its kin is told with them."""
 
@@ -109,5 +110,8 @@ ADVICE: Mapping[str, str] = {
     "AXN_RENEWAL__SPREAD": "many bindings of one moment: more",
     "AXN_RENEWAL__IN_FLIGHT": "renewals that come late although the pace has room",
     "AXN_RENEWAL__LEASE": "hardly ever",
+    "AXN_TRACES__ENABLED": "a collector of OpenTelemetry takes them",
+    "AXN_TRACES__SHARE": "by what the collector can hold",
+    "AXN_TRACES__TO_RECEIVERS": "receivers of your own that are traced, too",
 }
 """When to change it. Every setting has its line here."""

@@ -15,6 +15,7 @@ from worker.ledger.callback_order import CallbackOrder
 from worker.ledger.callbacks import DEFAULT_DEAD_TTL_MS, CallbackLedger
 from worker.ledger.receivers import ReceiverLedger, ReceiverRules
 from worker.progress import Progress
+from worker.tracing import UNTRACED, Tracer
 
 _PLACES_SLACK_MS = 5_000
 """Longer than between two visits: places that are renewed in time last for every try that begins in them."""
@@ -59,6 +60,7 @@ def build_delivery(
     progress: Progress,
     receivers: ReceiverRules | None = None,
     random_share: Callable[[], float] = random.random,
+    traces: Tracer = UNTRACED,
 ) -> Delivery:
     """The delivery of one worker process."""
     ledger = CallbackLedger(redis, give_up_ms=rules.give_up_ms, dead_ttl_ms=rules.dead_ttl_ms)
@@ -67,7 +69,7 @@ def build_delivery(
         ledger,
         CallbackOrder(redis, look_ms=order_look_ms(rules.lease_ms)),
         Gates(places, try_ms=rules.lease_ms, clock=clock, random_share=random_share),
-        Tries(ledger, sender, schedule_ms=rules.schedule_ms, clock=clock, random_share=random_share),
+        Tries(ledger, sender, schedule_ms=rules.schedule_ms, clock=clock, random_share=random_share, traces=traces),
         lease_ms=rules.lease_ms,
         in_flight=rules.in_flight,
         progress=progress,

@@ -11,12 +11,18 @@ from worker.ledger.callback_records import CallbackClaim, LoggedTry
 from worker.ledger.callbacks import CallbackLedger
 from worker.logs import get_log
 from worker.steps import reached
+from worker.tracing import UNTRACED, Tracer
 
 _log = get_log(__name__)
 
 
 def _fields(claim: CallbackClaim, result: TryResult | None = None) -> dict[str, Any]:
-    fields = {"job_id": claim.job_id, "webhook_id": claim.webhook_id, "host": claim.host, "tries": claim.tries}
+    fields: dict[str, Any] = {
+        "job_id": claim.job_id,
+        "webhook_id": claim.webhook_id,
+        "host": claim.host,
+        "tries": claim.tries,
+    }
     return fields | {"status": result.status, "ms": result.ms} if result else fields
 
 
@@ -43,16 +49,25 @@ class Tries:
         schedule_ms: Sequence[int],
         clock: Clock,
         random_share: Callable[[], float] = random.random,
+        traces: Tracer = UNTRACED,
     ) -> None:
         self._ledger = ledger
         self._sender = sender
         self._schedule_ms = schedule_ms
         self._clock = clock
         self._random_share = random_share
+        self._traces = traces
 
     async def send(self, claim: CallbackClaim) -> TryResult:
         """Post it."""
-        return await self._sender.send(url=claim.url, webhook_id=claim.webhook_id, body=claim.body, secret=claim.secret)
+        with self._traces.begin("axn.callback", claim.trace, is_call=True, **_fields(claim)) as span:
+            result = await self._sender.send(
+                url=claim.url, webhook_id=claim.webhook_id, body=claim.body, secret=claim.secret
+            )
+            span.tell(status=result.status, result=result.error or "delivered")
+            if not result.is_delivered:
+                span.fail(result.error)
+            return result
 
     async def settle(self, claim: CallbackClaim, result: TryResult) -> bool:
         """Write down what the try came to. Returns whether the callback is done with: delivered or given up."""

@@ -26,6 +26,7 @@ class BatchCounts:
     Attributes:
         opened, closed: jobs that were filed, and those of them that have ended, in all rounds.
         trouble, trouble_at: the code of the last wait that speaks of all rows, and when it was noted, Unix ms.
+        ended_at: when a row's job ended last, Unix ms; 0: none has, of those that this release counted.
     """
 
     opened: int = 0
@@ -34,6 +35,7 @@ class BatchCounts:
     by_code: Mapping[str, int] = field(default_factory=dict)
     trouble: str = ""
     trouble_at: int = 0
+    ended_at: int = 0
 
     @property
     def alive(self) -> int:
@@ -47,7 +49,7 @@ class BatchCounts:
         trouble, trouble_at = "", 0
         for counts in hashes:
             for name, text in counts.items():
-                if name not in ("trouble", "trouble_at"):
+                if name not in ("trouble", "trouble_at", "ended_at"):
                     sums[name] += int(text)
             noted_at = int(counts.get("trouble_at", 0))
             if noted_at > trouble_at:
@@ -59,6 +61,7 @@ class BatchCounts:
             by_code=_named(sums, _CODE),
             trouble=trouble,
             trouble_at=trouble_at,
+            ended_at=max((int(counts.get("ended_at", 0)) for counts in hashes), default=0),
         )
 
 

@@ -79,6 +79,7 @@ class OwedCallback:
         order_key: one at a time, in order, for this key and receiver; empty: no order.
         secret: name of the secret that signs; empty: the receiver's own.
         is_checkout: of a job of that lane: it stands before all others in its receiver's line.
+        trace: the traceparent of its job; empty where that is not traced.
     """
 
     webhook_id: str
@@ -91,6 +92,7 @@ class OwedCallback:
     order_key: str = ""
     secret: str = ""
     is_checkout: bool = False
+    trace: str = ""
 
     def pairs(self, job_id: str) -> list[str]:
         """Field, value, field, value … of the callback's record; the scripts add what the time decides."""
@@ -102,6 +104,7 @@ class OwedCallback:
             "order_key": self.order_key,
             "secret": self.secret,
             "checkout": "1" if self.is_checkout else "",
+            "trace": self.trace,
         }
         return flatten((fields | {name: value for name, value in told.items() if value}).items())
 
@@ -129,7 +132,7 @@ class OwedCallback:
         """Of who tries at once."""
         return CallbackClaim(
             webhook_id=self.webhook_id, token=self.token, job_id=job_id, url=self.url, host=self.host, body=self.body,
-            tries=1, order_name=self.order_name, secret=self.secret, is_checkout=self.is_checkout,
+            tries=1, order_name=self.order_name, secret=self.secret, is_checkout=self.is_checkout, trace=self.trace,
         )  # fmt: skip
 
 
@@ -163,6 +166,7 @@ class CallbackClaim:
         order_name: of the order it keeps; empty for none.
         log: the earlier tries, a JSON text.
         is_checkout: as of the callback that is owed.
+        trace: as above.
     """
 
     webhook_id: str
@@ -177,6 +181,7 @@ class CallbackClaim:
     secret: str = ""
     log: str = ""
     is_checkout: bool = False
+    trace: str = ""
 
     def log_with(self, new: LoggedTry) -> str:
         """The log with one more try: a JSON text, oldest first."""

@@ -94,6 +94,7 @@ class CallbackLedger:
             secret=record.get("secret", ""),
             log=record.get("log", ""),
             is_checkout="checkout" in record,
+            trace=record.get("trace", ""),
         )
 
     async def delivered(self, claim: CallbackClaim) -> bool:

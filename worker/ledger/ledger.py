@@ -24,12 +24,13 @@ from worker.ledger.closed_orders import closed_orders_key
 from worker.ledger.keeping import Keeping
 from worker.ledger.keys import callback_key, job_keys, member_of
 from worker.ledger.records import Claim, NewJob, Settlement, claim_from_record, job_from_record
-from worker.ledger.registration import binding_in, named_in, order_of, registration_of
+from worker.ledger.registration import binding_changed_by, binding_in, order_of, registration_of
 from worker.ledger.renewal_keys import is_renewal_over, renewal_member, renewals_key
 from worker.messages import RENEWAL_MARK
 from worker.redis_faults import asking
 from worker.redis_scripts import load_script
 from worker.runtime import end_tasks
+from worker.tracing import UNTRACED, Tracer
 
 _CONFLICT = -1
 _NAMED_BINDING = (
@@ -50,6 +51,7 @@ class Ledger:
         give_up_ms: after which a callback is given up in any case.
         order_look_ms: when somebody looks whether the next callback of an order key got its turn.
         renewal_spread: see `Keeping`.
+        traces: tells the trace in which a job is filed.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Ledger:
         give_up_ms: int = DEFAULT_GIVE_UP_MS,
         order_look_ms: int = 30_000,
         renewal_spread: float = DEFAULT_SPREAD,
+        traces: Tracer = UNTRACED,
     ) -> None:
         self._redis = redis
         self._result_ttl_ms = result_ttl_ms
@@ -69,6 +72,7 @@ class Ledger:
         self._rescues = rescues
         self._give_up_ms = give_up_ms
         self._order = CallbackOrder(redis, look_ms=order_look_ms)
+        self._traces = traces
         self._keeping = Keeping(redis, spread=renewal_spread)
         self._open = load_script(redis, "worker.ledger", "open")
         self._claim = load_script(redis, "worker.ledger", "claim")
@@ -145,7 +149,8 @@ class Ledger:
             job.seed,
         ]
         counts = [RowPlace.parse(job.batch).counts_key(job.job_id)] if job.batch else []
-        return [keys.job, keys.timetable, *counts], head + job.pairs()
+        trace = self._traces.here()
+        return [keys.job, keys.timetable, *counts], head + job.pairs() + (["trace", trace] if trace else [])
 
     async def claim(self, job_id: str, lane: Lane, *, token: str, lease_ms: int, resume: str = "") -> Claim | str:
         """Take the lease of a job, if it may be worked on.
@@ -328,21 +333,7 @@ class Ledger:
             for job_id in job_ids:
                 pipeline.hmget(job_keys(job_id).job, _NAMED_BINDING)
             replies = await pipeline.execute()
-        return [(digest or "", _changed_by(*named)) for digest, *named in replies]
-
-
-def _changed_by(
-    binding_id: str | None,
-    subs_id: str | None,
-    phone_no_x: str | None,
-    request: str | None,
-    *old: str | None,
-) -> Binding:
-    """Of a rebind, whose own are the new binding's, what its record tells of the old one."""
-    old_subs_id, old_phone_no_x, old_pool_key = old
-    if old_subs_id:
-        return Binding(old_subs_id, old_phone_no_x or "", old_pool_key or "", binding_id or "")
-    return named_in(binding_id, subs_id, phone_no_x, request)
+        return [(digest or "", binding_changed_by(*named)) for digest, *named in replies]
 
 
 def _times_of(callback: OwedCallback, give_up_ms: int) -> tuple[str, int, int, int, str]:

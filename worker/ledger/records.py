@@ -120,6 +120,7 @@ class Claim:
         batch: as the new job's.
         rebind: of a rebind job that was not refused at once.
         finished_at: of an ended job, Unix ms.
+        trace: the traceparent of who filed it; empty where it is not traced.
     """
 
     job_id: str
@@ -155,6 +156,7 @@ class Claim:
     rebind: Rebinding | None = None
     finished_at: int = 0
     binding_id: str = ""
+    trace: str = ""
 
     @property
     def was_sent_in_vain(self) -> bool:
@@ -270,6 +272,7 @@ def _claim(
             rebind=Rebinding.from_record(record) if "mode" in record else None,
             finished_at=int(record.get("finished_at", 0)),
             binding_id=record.get("binding_id", ""),
+            trace=record.get("trace", ""),
         )
     except ValueError as unreadable:
         raise BrokenRecordError(f"unreadable ({type(unreadable).__name__})") from None

@@ -78,3 +78,17 @@ def named_in(binding_id: str | None, subs_id: str | None, phone_no_x: str | None
     """What a record's fields name."""
     pool_key = json.loads(request or "{}").get("PoolKey", "")
     return Binding(subs_id or "", phone_no_x or "", pool_key, binding_id or "")
+
+
+def binding_changed_by(
+    binding_id: str | None,
+    subs_id: str | None,
+    phone_no_x: str | None,
+    request: str | None,
+    *old: str | None,
+) -> Binding:
+    """Of a rebind, whose own are the new binding's, what its record tells of the old one."""
+    old_subs_id, old_phone_no_x, old_pool_key = old
+    if old_subs_id:
+        return Binding(old_subs_id, old_phone_no_x or "", old_pool_key or "", binding_id or "")
+    return named_in(binding_id, subs_id, phone_no_x, request)

@@ -18,8 +18,10 @@ from worker.observation.health import Pulse
 from worker.observation.meters import Meters
 from worker.observation.presence import Presence, Presences
 from worker.observation.server import ObservationServer
+from worker.observation.slow_gauges import SlowGauges
 from worker.observation.snapshot import Backlogs, take_snapshot
 from worker.pace.desk import PaceDesk
+from worker.registry.alarm import Risk
 
 _log = get_log(__name__)
 _LOOK_MS = 10_000
@@ -109,9 +111,19 @@ class Observation:
 
 
 def build_observation(
-    redis: Redis, pace: PaceDesk, backlogs: Backlogs, pulse: Pulse, *, address: tuple[str, int]
+    redis: Redis,
+    pace: PaceDesk,
+    backlogs: Backlogs,
+    pulse: Pulse,
+    *,
+    address: tuple[str, int],
+    risk: Callable[[], Risk],
 ) -> Observation:
-    """The observation of one process, whose parts count with the pulse's meters and clock."""
+    """The observation of one process, whose parts count with the pulse's meters and clock.
+
+    `risk` tells which bindings end unrenewed, as this process's alarm saw it last.
+    """
     meters, clock = pulse.meters, pulse.clock
-    gauges = Gauges(redis, lambda: take_snapshot(redis, pace, backlogs), meters, clock)
+    slow = SlowGauges(redis, meters, clock, risk)
+    gauges = Gauges(redis, lambda: take_snapshot(redis, pace, backlogs), meters, clock, slow)
     return Observation(meters, pulse, gauges, Presences(redis), backlogs, clock, *address)

@@ -8,6 +8,7 @@ from redis.exceptions import RedisError
 
 from worker.clock import Clock
 from worker.observation.meters import Meters
+from worker.observation.slow_gauges import SlowGauges
 from worker.observation.snapshot import Snapshot
 from worker.pace.state import AccountState
 
@@ -21,14 +22,18 @@ class Gauges:
 
     Args:
         redis: whose latency is measured.
-        take: reads the rest.
+        take: reads the rest,
+        slow: but for what is read less often.
     """
 
-    def __init__(self, redis: Redis, take: Callable[[], Awaitable[Snapshot]], meters: Meters, clock: Clock) -> None:
+    def __init__(
+        self, redis: Redis, take: Callable[[], Awaitable[Snapshot]], meters: Meters, clock: Clock, slow: SlowGauges
+    ) -> None:
         self._redis = redis
         self._take = take
         self._meters = meters
         self._clock = clock
+        self._slow = slow
         self._read_ms = float("-inf")
         self._reading = asyncio.Lock()
 
@@ -59,6 +64,7 @@ class Gauges:
             meters.queue_messages.labels(lane.value).set(queue.messages)
             meters.queue_age.labels(lane.value).set(queue.oldest_ms / _MS_PER_S)
         self._show_pace(snapshot.account)
+        await self._slow.refresh(snapshot.at)
 
     def _show_pace(self, account: AccountState) -> None:
         meters = self._meters

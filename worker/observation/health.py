@@ -38,6 +38,7 @@ class Pulse:
     Attributes:
         lanes: that it consumes.
         in_flight: how many jobs and callbacks it works on.
+        in_flight_by_lane: how many jobs' leases it holds, of every lane.
         consumer_ms: when the consumer's loop last turned; None before its first time.
         taken_ms: when work was last taken up.
         loop_ms: when the event loop last turned.
@@ -48,6 +49,7 @@ class Pulse:
     clock: Clock
     meters: Meters
     in_flight: Callable[[], int]
+    in_flight_by_lane: Callable[[], Mapping[Lane, int]] = dict
     lanes: Collection[Lane] = ()
     consumer_ms: float | None = None
     taken_ms: float = 0
@@ -86,7 +88,8 @@ class Pulse:
             lag_ms = max(self.clock.monotonic_ms() - self.loop_ms - _LAG_LOOK_MS, 0)
             self._lags_ms = [*self._lags_ms[1 - _LAG_KEPT_LOOKS :], lag_ms]
             self.meters.loop_lag.set(self.lag_ms / _MS_PER_S)
-            self.meters.jobs_in_flight.set(self.in_flight())
+            for lane, jobs in self.in_flight_by_lane().items():
+                self.meters.jobs_in_flight.labels(lane.value).set(jobs)
 
     @property
     def lag_ms(self) -> float:

@@ -10,8 +10,10 @@ from worker.clock import Clock
 from worker.delivery.tries import Sender
 from worker.domain.job import JobState, Lane
 from worker.domain.outcome import Outcome
+from worker.ledger.kept_binding import KeptBinding
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import Claim, Settlement
+from worker.ledger.renewals import RenewalEnd, Renewals
 from worker.observation.meters import Meters
 from worker.provider.api import Caller
 
@@ -66,6 +68,24 @@ class MeteredLedger(Ledger):
             self._meters.jobs_waiting_again.labels(lane, code).inc()
         elif settlement.state.is_end:
             self._meters.jobs_ended.labels(claim.kind.value, lane, settlement.state.value, code).inc()
+        return is_settled
+
+
+class MeteredRenewals(Renewals):
+    """Counts what renewals come to."""
+
+    def __init__(self, redis: Redis, *, meters: Meters, **rules: Any) -> None:
+        """As `Renewals`, with what it counts in."""
+        super().__init__(redis, **rules)
+        self._meters = meters
+        self._codes = KnownCodes()
+
+    async def settle(self, kept: KeptBinding, end: RenewalEnd) -> bool:
+        """See `Renewals.settle`."""
+        is_settled = await super().settle(kept, end)
+        if is_settled:
+            code = self._codes.label(end.code or end.fields.get("renew_code", ""))
+            self._meters.renewals.labels("failed" if end.code else end.what or "moved", code).inc()
         return is_settled
 
 

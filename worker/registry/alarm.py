@@ -15,7 +15,7 @@ from worker.ledger.renewal_pressure import failing_ids, is_anything_due, pressur
 from worker.ledger.renewals import Renewals
 from worker.logs import get_log
 from worker.pace.state import AccountState
-from worker.registry.outlook import ACTION, RISK_SPANS_MS, renewal_pace, will_end_unrenewed
+from worker.registry.outlook import ACTION, RISK_SPANS_MS, first_span_too_full, renewal_pace, will_end_unrenewed
 
 _log = get_log(__name__)
 LOOK_EVERY_MS = 60_000
@@ -34,6 +34,7 @@ class Risk:
         first_end: the nearest end of those that fail, Unix ms; 0: none.
         per_second: renewals that the pace lets through.
         why: what bounds the pace.
+        unrenewed_end: when the first of those ends, at the latest, that are too many for the pace, Unix ms; 0: none.
     """
 
     unrenewed: int
@@ -41,11 +42,20 @@ class Risk:
     first_end: int
     per_second: float
     why: str
+    unrenewed_end: int = 0
 
     @property
     def is_any(self) -> bool:
         """Whether somebody must act."""
         return bool(self.unrenewed or self.failing)
+
+    @property
+    def first_loss(self) -> int:
+        """When the first of all of them ends, at the latest, Unix ms; 0: none."""
+        return min((end for end in (self.first_end, self.unrenewed_end) if end), default=0)
+
+
+NO_RISK = Risk(0, 0, 0, 0, "")
 
 
 class RiskView:
@@ -75,9 +85,10 @@ class RiskView:
         failing = await self._renewals.read(await failing_ids(self._renewals.redis))
         ends = [one.expires_at for one in failing if isinstance(one, KeptBinding) and one.is_active]
         soon = [end for end in ends if 0 < end - waiting.now_ms <= FAILING_ENDS_WITHIN_MS]
+        span_ms = first_span_too_full(waiting.ending_within, pace.per_second)
         return Risk(
             will_end_unrenewed(waiting.ending_within, pace.per_second), len(soon), min(soon, default=0),
-            pace.per_second, pace.why,
+            pace.per_second, pace.why, span_ms and waiting.now_ms + span_ms,
         )  # fmt: skip
 
 
@@ -102,6 +113,8 @@ class RenewalAlarm:
         self._key = f"{VERSION}:{{renewals}}:alarmed:{account}"
         self._clock = clock
         self._random_share = random_share
+        self.seen = NO_RISK
+        """As of the last look."""
 
     async def run(self) -> None:
         """Look until cancelled. A Redis that is away is waited for."""
@@ -117,8 +130,9 @@ class RenewalAlarm:
     async def look(self) -> Risk | None:
         """Look once, and log an error if there is reason and nobody has for a while. None where nothing is due."""
         if not await is_anything_due(self._redis):
+            self.seen = NO_RISK
             return None
-        risk = await self._view.risk()
+        risk = self.seen = await self._view.risk()
         if risk.is_any and await self._redis.set(self._key, "1", nx=True, px=AGAIN_AFTER_MS):
             _log.error("bindings end before they can be renewed", message=alarm_text(risk))
         return risk

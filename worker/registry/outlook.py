@@ -92,3 +92,9 @@ def will_end_unrenewed(ending_within: Mapping[int, int], per_second: float) -> i
         per_second: renewals.
     """
     return max((0, *(int(count - per_second * span_ms / 1000) for span_ms, count in ending_within.items())))
+
+
+def first_span_too_full(ending_within: Mapping[int, int], per_second: float) -> int:
+    """Within how many ms the first of those ends, as far as the spans tell; 0: there is none. Arguments as above."""
+    full = (span_ms for span_ms, count in ending_within.items() if int(count - per_second * span_ms / 1000) > 0)
+    return min(full, default=0)

@@ -1,5 +1,7 @@
 """The parts of one process's renewals, put together."""
 
+from collections.abc import Callable
+
 from redis.asyncio import Redis
 
 from worker.attempt.attempt import Attempts
@@ -19,9 +21,11 @@ from worker.renewals.session import RenewalSessions
 from worker.settings import Settings
 
 
-def build_renewals(redis: Redis, settings: Settings, *, order_look_ms: int) -> Renewals:
+def build_renewals(
+    redis: Redis, settings: Settings, *, order_look_ms: int, make: Callable[..., Renewals] = Renewals
+) -> Renewals:
     """What the ledger knows of kept bindings."""
-    return Renewals(
+    return make(
         redis,
         spread=settings.renewal.spread,
         give_up_ms=duration_ms(settings.callback_give_up),

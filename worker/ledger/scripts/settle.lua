@@ -119,6 +119,7 @@ if KEYS[11] and redis.call('EXISTS', KEYS[11]) == 1 then
       redis.call('HINCRBY', KEYS[11], 'closed', 1)
     end
     redis.call('HINCRBY', KEYS[11], 'state:' .. ARGV[3], 1)
+    redis.call('HSET', KEYS[11], 'ended_at', now_text)
     if row[3] ~= '' then redis.call('HINCRBY', KEYS[11], 'code:' .. row[3], 1) end
     redis.call('HSET', KEYS[12], index, cjson.encode(outcome))
   end
