@@ -35,12 +35,13 @@ from worker.delivery.assembly import DeliveryRules, build_delivery, order_look_m
 from worker.delivery.delivery import Delivery
 from worker.domain.callback_secret import SecretOwner
 from worker.domain.durations import duration_ms
+from worker.domain.job import JobState
 from worker.error_reports import CHECK_IN_LOOK_MS, CheckIns
 from worker.errors import SettingsError
 from worker.http import HttpClient
 from worker.intake.acceptance import Acceptance, AcceptanceRules
 from worker.intake.intake import Intake
-from worker.ledger.assembly import build_durable_opening
+from worker.ledger.assembly import build_durable_opening, build_retention, build_seal
 from worker.ledger.audit import Audit
 from worker.ledger.binding_queue import BindingQueue
 from worker.ledger.bindings import BindingLedger
@@ -49,6 +50,7 @@ from worker.ledger.durable import DurableOpening
 from worker.ledger.endings import Endings
 from worker.ledger.ledger import Ledger
 from worker.ledger.renewals import Renewals
+from worker.ledger.seal import Seal
 from worker.ledger.timetable import Timetable
 from worker.observation.assembly import Observation, build_observation
 from worker.observation.health import Pulse
@@ -82,6 +84,7 @@ class ProducerServices:
 
     settings: Settings
     redis: Redis
+    seal: Seal
     ledger: Ledger
     intake: Intake
     endings: Endings
@@ -166,6 +169,7 @@ def build_producer(
     """Call inside the loop that will use it. With meters its ledger counts what goes through it."""
     clock = clock or SystemClock()
     redis = connect(settings.redis_url, timeout_ms=duration_ms(settings.redis_timeout))
+    seal, retention = build_seal(settings), build_retention(settings)
     ledger = (partial(MeteredLedger, meters=meters) if meters else Ledger)(
         redis,
         result_ttl_ms=duration_ms(settings.result_ttl),
@@ -174,13 +178,16 @@ def build_producer(
         give_up_ms=duration_ms(settings.callback_give_up),
         order_look_ms=order_look_ms(_callback_lease_ms(settings)),
         renewal_spread=settings.renewal.spread,
+        retention=retention,
+        seal=seal,
     )
-    renewals = build_renewals(redis, settings, order_look_ms=order_look_ms(_callback_lease_ms(settings)))
+    renewals = build_renewals(redis, settings, order_look_ms=order_look_ms(_callback_lease_ms(settings)), seal=seal)
     bindings = BindingLedger(
         redis,
         keep_ms=duration_ms(settings.binding_keep),
-        result_ttl_ms=duration_ms(settings.result_ttl),
+        result_ttl_ms=retention.ms(JobState.BOUND),
         renewals=renewals,
+        seal=seal,
     )
     executor = ThreadPoolExecutor(1, thread_name_prefix="axn-publish")
     announcer = Announcer(Publisher(app), executor, clock=clock)
@@ -190,7 +197,7 @@ def build_producer(
     full_a = settings.callback_full_phone_no_a
     found_bindings = FoundBindingsDesk(ledger, clock, settings.lease_ms, full_a)
     return ProducerServices(
-        settings, redis, ledger, intake, Endings(redis, ledger), announcer, executor, clock, found_bindings,
+        settings, redis, seal, ledger, intake, Endings(redis, ledger), announcer, executor, clock, found_bindings,
         Resolutions(ledger, found_bindings, Audit(redis), RecordedReplacements(bindings),
                     clock, settings.lease_ms, full_a), durable,
         PaceDesk(redis, account=account_of(settings.access_key_id), endpoint=urlsplit(settings.endpoint).netloc,
@@ -230,7 +237,7 @@ def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) ->
     feeder = build_feeder(
         producer.redis, producer.ledger, producer.intake.acceptance, bindings=producer.intake.named_bindings,
         secrets=producer.rotations.secrets, announcer=producer.announcer, clock=producer.clock,
-        give_up_ms=duration_ms(settings.callback_give_up),
+        give_up_ms=duration_ms(settings.callback_give_up), seal=producer.seal,
     )  # fmt: skip
     ticker = _ticker(settings, producer, progress)
     alarm = build_alarm(settings, producer.renewals, producer.pace_desk, producer.clock)
@@ -265,6 +272,7 @@ def check_worker_settings(settings: Settings) -> None:
     credentials_of(settings, SystemClock())
     provider_http(settings)
     callback_keys(settings)
+    build_seal(settings)
 
 
 def _callback_http(settings: Settings) -> HttpClient:
@@ -299,7 +307,7 @@ def _delivery(
         per_receiver=settings.callback_per_receiver,
     )
     sender = MeteredSender(_callback_sender(settings, producer, http), meters, producer.clock)
-    return build_delivery(producer.redis, sender, rules, clock=producer.clock, progress=progress)
+    return build_delivery(producer.redis, sender, rules, clock=producer.clock, progress=progress, seal=producer.seal)
 
 
 def _callback_sender(

@@ -181,7 +181,8 @@ def callback_secrets() -> tuple[list[StoredSecret], tuple[SigningKey, ...]]:
 
 def list_jobs(wanted: listing.JobFilter, limit: int, tell: Tell) -> list[Job]:
     """Many jobs: see `worker.ledger.listing.list_jobs`."""
-    return _run(listing.list_jobs(_producer.get().services.redis, wanted, limit, tell))
+    services = _producer.get().services
+    return _run(listing.list_jobs(services.redis, wanted, limit, tell, services.seal))
 
 
 def ask_bindings(work: Callable[[BindingLedger], Coroutine[Any, Any, T]]) -> T:
@@ -228,7 +229,7 @@ def _at_the_desk(work: Callable[[PaceDesk], Coroutine[Any, Any, T]]) -> T:
 
 def _at_callback_desk(work: Callable[[CallbackDesk], Coroutine[Any, Any, T]]) -> T:
     services = _producer.get().services
-    return _run(_asking(services, work(CallbackDesk(services.redis))))
+    return _run(_asking(services, work(CallbackDesk(services.redis, services.seal))))
 
 
 def find_callbacks(wanted: CallbackFilter, limit: int, tell: Tell = lambda _looked_at: None) -> list[Callback]:

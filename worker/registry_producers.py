@@ -14,9 +14,10 @@ from worker import producer_process
 from worker.batches.checking import BadRow, BadRowsSink
 from worker.bootstrap import ProducerServices, paced_provider
 from worker.domain.durations import duration_ms
-from worker.domain.job import Lane
+from worker.domain.job import JobState, Lane
 from worker.errors import SettingsError
 from worker.ledger.adopted import AdoptedBindings
+from worker.ledger.assembly import build_retention
 from worker.ledger.binding_queue import BindingQueue
 from worker.ledger.expiry_checks import ExpiryCheck
 from worker.ledger.keeping import Keeping
@@ -190,7 +191,8 @@ def _check_account() -> None:
 
 
 def _adopted(services: ProducerServices) -> AdoptedBindings:
-    return AdoptedBindings(services.redis, result_ttl_ms=duration_ms(services.settings.result_ttl))
+    result_ttl_ms = build_retention(services.settings).ms(JobState.BOUND)
+    return AdoptedBindings(services.redis, result_ttl_ms=result_ttl_ms, seal=services.seal)
 
 
 def _ask(work: Callable[[ProducerServices], Coroutine[Any, Any, T]]) -> T:

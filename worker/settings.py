@@ -33,8 +33,10 @@ from worker.setting_groups import (
     PREFIX,
     CircuitSettings,
     DoubtSettings,
+    EncryptionSettings,
     PaceSettings,
     RenewalSettings,
+    RetentionSettings,
     RetrySettings,
 )
 
@@ -214,6 +216,8 @@ class Settings(BaseSettings):
     retry: RetrySettings = RetrySettings()
     doubt: DoubtSettings = DoubtSettings()
     renewal: RenewalSettings = RenewalSettings()
+    encryption: EncryptionSettings = EncryptionSettings()
+    retention: RetentionSettings = RetentionSettings()
 
     @model_validator(mode="after")
     def _lease_outlasts_an_attempt(self) -> Self:

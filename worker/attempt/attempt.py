@@ -27,6 +27,7 @@ from worker.callbacks.receivers import receiver_of
 from worker.clock import Clock
 from worker.domain.job import DoubtProbe, JobKind, JobState, Lane
 from worker.domain.outcome import Outcome
+from worker.errors import SealError
 from worker.ledger.callback_records import OwedCallback
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import AttemptKnowledge, BrokenRecordError, Claim, Settlement
@@ -156,7 +157,7 @@ class Attempts:
         asked_ms = self.clock.monotonic_ms()
         try:
             claim = await self.ledger.claim(job_id, lane, token=secrets.token_hex(8), lease_ms=self.rules.lease_ms)
-        except BrokenRecordError as broken:
+        except (BrokenRecordError, SealError) as broken:
             _log.error("job's record is broken", job_id=job_id, lane=lane.value, message=str(broken))
             return "broken"
         if isinstance(claim, str):

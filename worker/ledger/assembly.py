@@ -1,8 +1,11 @@
-"""Filing that waits, put together."""
+"""Filing that waits, the seal of the numbers and the retention, put together."""
 
 from worker.domain.durations import duration_ms
+from worker.errors import SettingsError
 from worker.ledger.durable import DurableOpening
 from worker.ledger.ledger import Ledger
+from worker.ledger.retention import Retention
+from worker.ledger.seal import Seal
 from worker.redis_scripts import connect
 from worker.settings import Settings
 
@@ -23,3 +26,25 @@ def build_durable_opening(settings: Settings, ledger: Ledger) -> DurableOpening:
         replicas=settings.durability_replicas,
         timeout_ms=timeout_ms,
     )
+
+
+def build_seal(settings: Settings) -> Seal:
+    """What makes numbers unreadable in Redis, or leaves them as they are.
+
+    Raises:
+        SettingsError: keys are set, and the package that it takes is not installed.
+    """
+    seal = Seal(settings.encryption.ring, settings.encryption.index_key_bytes)
+    if seal.is_on:
+        try:
+            seal.number("", "", "0")
+        except ImportError:
+            raise SettingsError(
+                "AXN_ENCRYPTION__KEYS: needs the package cryptography: pip install 'axn-bind-worker[privacy]'"
+            ) from None
+    return seal
+
+
+def build_retention(settings: Settings) -> Retention:
+    """How long finished jobs stay."""
+    return Retention(duration_ms(settings.result_ttl), settings.retention.by_state_ms)

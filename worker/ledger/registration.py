@@ -4,16 +4,17 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 
-from worker.domain.binding import Binding, BindingName, names_of
+from worker.domain.binding import Binding, BindingName, NameKind, names_of
 from worker.domain.expiration import parse_expiration, unix_ms
 from worker.ledger.records import Claim, Settlement, is_bound_state
+from worker.ledger.seal import NO_SEAL, Seal
 
 DIGEST_LENGTH = 14
 """56 bits: should two names ever share one, they share an entry, and who reads the bindings in it sees their names."""
 NOT_BOUND = (0, "")
 
 
-def registration_of(claim: Claim, settlement: Settlement) -> tuple[int, str]:
+def registration_of(claim: Claim, settlement: Settlement, seal: Seal = NO_SEAL) -> tuple[int, str]:
     """What settle.lua is told of a binding: its Expiration in Unix ms, and the digests of its names run together.
 
     Whoever makes a binding by a job that was not filed as a bind settles it with the field `request`: the parameters
@@ -30,7 +31,7 @@ def registration_of(claim: Claim, settlement: Settlement) -> tuple[int, str]:
     if not expires_at:
         return NOT_BOUND
     names = names_of(str(fields.get("subs_id", "")), str(fields.get("phone_no_x", "")), parameters)
-    return expires_at, digests_of(names)
+    return expires_at, digests_of(names, seal)
 
 
 def expires_at_of(parameters: Mapping[str, str]) -> int:
@@ -41,15 +42,25 @@ def expires_at_of(parameters: Mapping[str, str]) -> int:
         return 0
 
 
-def digest_of(name: BindingName) -> str:
+def digest_of(name: BindingName, seal: Seal = NO_SEAL) -> str:
     """What a name is called in the index. The scripts that change and sweep bindings reckon it in the same way."""
-    text = f"{name.kind.value}:{name.value}"
+    return all_digests_of(name, seal)[0]
+
+
+def all_digests_of(name: BindingName, seal: Seal) -> list[str]:
+    """What it is called now, and what it was called when it was written without keys."""
+    values = seal.names_of(name.value) if name.kind is NameKind.PHONE_NO_X else [name.value]
+    return [digest_of_text(f"{name.kind.value}:{value}") for value in values]
+
+
+def digest_of_text(text: str) -> str:
+    """The same of a name's kind, a colon, and what stands for its value in a record."""
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:DIGEST_LENGTH]
 
 
-def digests_of(names: Iterable[BindingName]) -> str:
+def digests_of(names: Iterable[BindingName], seal: Seal = NO_SEAL) -> str:
     """Their digests, run together."""
-    return "".join(map(digest_of, names))
+    return "".join([digest_of(name, seal) for name in names])
 
 
 def binding_in(

@@ -22,11 +22,14 @@ words[#words + 1] = ARGV[2]
 local is_readable, request = pcall(cjson.decode, was[4] or '')
 if not is_readable or type(request) ~= 'table' then return -1 end
 
+-- A sealed number stands in the index by its blind index, which it carries in itself.
+local function name_in(value) return string.match(value, '^~1%.[^.]*%.([^.]*)%.') or value end
+
 local function digests_of(subs_id, phone_no_x)
   local names = {subs_id = subs_id, phone_no_x = phone_no_x, out_id = request.OutId, out_order_id = request.OutOrderId}
   local digests = {}
   for kind, value in pairs(names) do
-    if value and value ~= '' then digests[string.sub(redis.sha1hex(kind .. ':' .. value), 1, 14)] = true end
+    if value and value ~= '' then digests[string.sub(redis.sha1hex(kind .. ':' .. name_in(value)), 1, 14)] = true end
   end
   return digests
 end
