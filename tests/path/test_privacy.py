@@ -117,7 +117,7 @@ def everything_happens(running: Running, numbers: Numbers) -> None:
 
 
 def dump_of(running: Running) -> dict[str, bytes]:
-    dump = {}
+    dump: dict[str, bytes] = {}
     for variable in ("AXN_REDIS_URL", "AXN_BROKER_URL"):
         url = running.system.env[variable].replace("redis+socket://", "unix://").replace("?virtual_host=", "?db=")
         dump |= everything_in(url)

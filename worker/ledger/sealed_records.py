@@ -96,10 +96,17 @@ def sealed_texts(name: str, value: str) -> list[str]:
     return [found[3] for found in _SEALED.finditer(value)]
 
 
+def plain_numbers(name: str, value: str) -> bool:
+    """Whether a field's value holds something that would be sealed, and is not."""
+    if name in NUMBER_FIELDS or name == BODY:
+        return bool(value) and not value.startswith(MARK)
+    return any(not found[3].startswith(MARK) for found in _PLAIN.finditer(value))
+
+
 def resealed_value(seal: Seal, owner: str, name: str, value: str) -> str:
     """A field's value under the first key of the ring; the very same where it is that already. Raises SealError."""
     if name in NUMBER_FIELDS or name == BODY:
-        is_current = value.startswith(f"{MARK}{seal.writes_with}.")
+        is_current = not value or value.startswith(f"{MARK}{seal.writes_with}.")
         return value if is_current else sealed_value(seal, owner, name, opened_value(seal, owner, name, value))
 
     def resealed(found: re.Match[str]) -> str:
