@@ -3,11 +3,14 @@
 As in `worker.producers`, one background loop and one set of connections per process; all functions block their thread.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from worker.batches.row_codec import RowCodec
 from worker.bootstrap import ProducerServices
 from worker.errors import SettingsError
+from worker.ledger.assembly import build_retention
+from worker.ledger.audit import Audit
+from worker.ledger.erasing import EraseReport, Erasing, Found, SearchReport
 from worker.ledger.resealing import Resealing, SealReport
 from worker.producer_process import ask_to_its_end
 
@@ -41,6 +44,49 @@ def rotate_keys(report: SealReport, tell: Callable[[int], None] = _nobody) -> No
         await _resealing(services).rotate(report, tell)
 
     ask_to_its_end(rotate)
+
+
+def find_person(number: str, report: SearchReport, tell: Callable[[int], None] = _nobody) -> None:
+    """Find the records of whoever has a number: see `worker.ledger.erasing`. The report is true also when cut short.
+
+    Args:
+        number: digits, as requests give it.
+        report: notes what is found.
+        tell: called with the number of records looked at so far.
+
+    Raises:
+        LedgerUnavailableError: Redis did not answer.
+    """
+    ask_to_its_end(lambda services: _erasing(services).search(number, report, tell))
+
+
+def erase(found: Sequence[Found], report: EraseReport, *, by: str) -> None:
+    """Erase what was found, one after the other, and note each job in the audit. Begun again, it goes on.
+
+    Args:
+        found: as `find_person` found it.
+        report: notes what became of each, all along.
+        by: who does it.
+
+    Raises:
+        LedgerUnavailableError: Redis did not answer.
+    """
+
+    async def erase_all(services: ProducerServices) -> None:
+        erasing, audit = _erasing(services), Audit(services.redis)
+        for one in found:
+            hold = await erasing.erase(one)
+            if not hold:
+                subject = "" if one.kind == "job" else one.id
+                job_id = one.id if one.kind == "job" else ""
+                await audit.add(job_id, by=by, what=f"{one.kind} erased", was=one.state, now="erased", subject=subject)
+            report.note(one, hold)
+
+    ask_to_its_end(erase_all)
+
+
+def _erasing(services: ProducerServices) -> Erasing:
+    return Erasing(services.redis, services.seal, build_retention(services.settings))
 
 
 def _resealing(services: ProducerServices) -> Resealing:
