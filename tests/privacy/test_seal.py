@@ -1,5 +1,7 @@
 """The seal by itself: what it gives back, and what it must not."""
 
+import base64
+import hmac
 import json
 import re
 import secrets
@@ -116,6 +118,11 @@ def test_a_ring_that_cannot_be_is_named_without_its_keys(ring: str, told: str) -
     with pytest.raises(ValueError, match=re.escape(told)) as wrong:
         parse_ring(ring)
     assert not any(len(part) > 40 and part in str(wrong.value) for part in ring.replace(",", ":").split(":"))
+
+
+def test_the_blind_index_is_half_of_a_plain_hmac() -> None:
+    expected = hmac.digest(INDEX, b"number:13800001234", "sha256")[:16]
+    assert base64.urlsafe_b64decode(SEAL.blind("13800001234") + "==") == expected
 
 
 def test_a_ring_keeps_its_order() -> None:

@@ -188,8 +188,13 @@ class Erasing:
 
     async def _search_callbacks(self, number: str, places: Sequence[RecordPlace], report: SearchReport) -> None:
         """Those that tell the number in full: mostly A is masked in them."""
+        pipeline = self._redis.pipeline(transaction=False)
         for place in places:
-            body, state = await self._redis.hmget(place.key, BODY, "state")
+            pipeline.hmget(place.key, BODY, "state")
+        for place, reply in zip(places, await pipeline.execute(raise_on_error=False), strict=True):
+            if isinstance(reply, Exception):
+                continue
+            body, state = reply
             try:
                 told = _roles_in(opened_value(self._seal, place.id, BODY, body or ""), number)
             except SealError:

@@ -10,7 +10,7 @@ by it a binding's X is found, and whoever a number belongs to, without a key to 
 
 import base64
 import binascii
-import hmac
+import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -69,14 +69,32 @@ class Seal:
         return {key_id: AESGCM(key) for key_id, key in self.keys.items()}
 
     @cached_property
+    def _refusals(self) -> tuple[type[Exception], ...]:
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - as above
+
+        return InvalidTag, ValueError
+
+    @cached_property
     def _encrypt(self) -> Callable[[bytes, bytes, bytes], bytes]:
         encrypt: Callable[[bytes, bytes, bytes], bytes] = self._ciphers[self.writes_with].encrypt
         return encrypt
 
     def blind(self, number: str) -> str:
         """The blind index of a number."""
-        digest = hmac.digest(self.index_key, b"number:" + number.encode(), "sha256")[:_INDEX_BYTES]
-        return _text_of(digest)
+        return _text_of(self._hmac(b"number:" + number.encode())[:_INDEX_BYTES])
+
+    def _hmac(self, content: bytes) -> bytes:
+        """HMAC-SHA256, its two hashes of the key kept: `hmac.digest` makes them anew each time, at twice the cost."""
+        inner, outer = (prepared.copy() for prepared in self._hashed_key)
+        inner.update(content)
+        outer.update(inner.digest())
+        digest: bytes = outer.digest()
+        return digest
+
+    @cached_property
+    def _hashed_key(self) -> tuple[Any, Any]:
+        block = self.index_key.ljust(hashlib.sha256().block_size, b"\0")
+        return tuple(hashlib.sha256(bytes(byte ^ pad for byte in block)) for pad in (0x36, 0x5C))  # type: ignore[return-value]
 
     def names_of(self, number: str) -> list[str]:
         """All that may stand for this number in indexes: first as it is written now, then as it was without keys."""
@@ -142,11 +160,9 @@ class Seal:
                 f"the ledger holds numbers under the key {key_id!r}, which AXN_ENCRYPTION__KEYS does not name; "
                 "add it behind the first key. Nothing is lost: jobs wait until it is there"
             )
-        from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - as above
-
         try:
             opened: bytes = cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound_to)
-        except (InvalidTag, ValueError):
+        except self._refusals:
             raise SealError(
                 f"a text under the key {key_id!r} is not what was written at its place: another key has that id, or "
                 "the record was changed by other hands"
@@ -157,11 +173,11 @@ class Seal:
         """A request's digest: first as it is written now, then as it was without keys."""
         if not (self.is_on and digest):
             return [digest]
-        return [DIGEST_MARK + hmac.digest(self.index_key, b"digest:" + digest.encode(), "sha256").hex()[:32], digest]
+        return [DIGEST_MARK + self._hmac(b"digest:" + digest.encode()).hex()[:32], digest]
 
     def digest_bytes(self, digest: bytes) -> bytes:
         """The same for a digest of 16 bytes, which keeps its length."""
-        return hmac.digest(self.index_key, b"rows:" + digest, "sha256")[:_INDEX_BYTES] if self.is_on else digest
+        return self._hmac(b"rows:" + digest)[:_INDEX_BYTES] if self.is_on else digest
 
 
 NO_SEAL = Seal()
