@@ -37,7 +37,7 @@ def rotate_keys(report: SealReport, tell: Callable[[int], None] = _nobody) -> No
     """
 
     async def rotate(services: ProducerServices) -> None:
-        if not services.seal.is_on:
+        if not services.seal.keys:
             raise SettingsError(
                 "AXN_ENCRYPTION__KEYS: is empty, there is no key to seal with; `axn keys new` prints one"
             )

@@ -6,7 +6,7 @@ from typing import Self
 from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, SecretStr, field_validator, model_validator
 
 from worker.domain.durations import Duration, duration_ms
-from worker.domain.encryption_keys import parse_key, parse_ring
+from worker.domain.encryption_keys import is_plain_first, parse_key, parse_ring
 from worker.domain.job import JobState
 
 PREFIX = "AXN_"
@@ -139,7 +139,8 @@ class EncryptionSettings(BaseModel):
     keys: SecretStr = Field(
         SecretStr(""),
         description="id:key,id:key: the ring that seals phone numbers in Redis (extra `privacy`, docs/privacy.md); the "
-        "first writes, all read; `axn keys new` prints one; empty: numbers stand there as they are",
+        "first writes, all read; `plain` in front: none writes; `axn keys new` prints one; empty: numbers stand there "
+        "as they are",
     )
     index_key: SecretStr = Field(
         SecretStr(""),
@@ -166,6 +167,11 @@ class EncryptionSettings(BaseModel):
     def ring(self) -> dict[str, bytes]:
         """The keys by their ids, the writing one first."""
         return parse_ring(self.keys.get_secret_value())
+
+    @property
+    def writes_plain(self) -> bool:
+        """Whether the keys only read."""
+        return is_plain_first(self.keys.get_secret_value())
 
     @property
     def index_key_bytes(self) -> bytes:

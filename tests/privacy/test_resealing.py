@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from tests.ledger.support import new_job, record_of
 from tests.privacy.dump import everything_in, found_in
-from tests.privacy.filled import EXPIRATION, NUMBERS, Parts, X, fill, jobs, read_all
+from tests.privacy.filled import BATCH, EXPIRATION, NUMBERS, Parts, X, fill, jobs, read_all, row_text
 from worker.batches.row_codec import RowCodec
 from worker.domain.binding import BindingStatus
 from worker.domain.encryption_keys import KEY_BYTES
@@ -53,6 +53,22 @@ async def test_all_is_read_as_before_and_by_the_new_key_alone(
     assert await read_all(Parts(redis, LAST)) == told
     again = await rotated(redis, ROTATED)
     assert (again.resealed, again.is_all_under("new")) == (0, True)
+
+
+async def test_it_is_switched_on_and_off_without_a_process_that_cannot_read(
+    redis: Redis, redis_server: EmbeddedRedis
+) -> None:
+    ready = Seal({"old": OLD}, INDEX, writes_plain=True)
+    await fill(Parts(redis, NO_SEAL))
+    told = await read_all(Parts(redis, NO_SEAL))
+    for seal, key_id in ((FIRST, "old"), (ready, ""), (FIRST, "old"), (ready, "")):
+        assert (await rotated(redis, seal)).is_all_under(key_id)
+        for reader in (FIRST, ready):
+            assert await read_all(Parts(redis, reader)) == told
+            assert await Parts(redis, reader).ledger.open(jobs()["failed"]) == 0
+            assert not await Parts(redis, reader).batches.put_chunk(BATCH, 0, [row_text()])
+    assert set(found_in(everything_in(redis_server.url(0)), NUMBERS)) == set(NUMBERS)
+    assert await read_all(Parts(redis, NO_SEAL)) == told
 
 
 async def test_what_was_filed_plain_is_still_the_same_job(redis: Redis) -> None:

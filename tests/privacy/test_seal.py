@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.domain.encryption_keys import KEY_BYTES, new_key, parse_key, parse_ring
+from worker.domain.encryption_keys import KEY_BYTES, is_plain_first, new_key, parse_key, parse_ring
 from worker.errors import SealError
 from worker.ledger.seal import NO_SEAL, Seal, index_in, key_id_of
 from worker.ledger.sealed_records import opened_record, resealed_value, sealed_pairs
@@ -129,3 +129,5 @@ def test_a_ring_keeps_its_order() -> None:
     keys = [new_key(), new_key()]
     assert parse_ring(f" b:{keys[0]}, a:{keys[1]},") == {"b": parse_key(keys[0]), "a": parse_key(keys[1])}
     assert list(parse_ring(f"b:{keys[0]},a:{keys[1]}")) == ["b", "a"]
+    assert list(parse_ring(f"plain,b:{keys[0]}")) == ["b"]
+    assert (is_plain_first(f"plain,b:{keys[0]}"), is_plain_first(f"b:{keys[0]}")) == (True, False)

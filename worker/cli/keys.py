@@ -97,8 +97,7 @@ def rotate(*, as_json: AsJson = False) -> None:
         refuse(str(wrong), as_json=as_json)
     except AxnError as failed:
         report.stopped_by, status = str(failed), Exit.FAILED
-    ring = _ring()
-    first = next(iter(ring))
+    ring, first = _ring(), _first()
     is_done = report.is_all_under(first)
     if as_json:
         print_json(
@@ -123,6 +122,11 @@ def _ring() -> dict[str, bytes]:
     return load_settings().encryption.ring
 
 
+def _first() -> str:
+    """The id of the key that writes; empty where the ring begins with `plain`."""
+    return "" if load_settings().encryption.writes_plain else next(iter(_ring()), "")
+
+
 def _keys_as_dicts(report: SealReport, ring: dict[str, bytes]) -> list[dict[str, Any]]:
     return [
         {
@@ -140,8 +144,11 @@ def _print_keys(report: SealReport, ring: dict[str, bytes]) -> None:
     table = Table(box=None, pad_edge=False)
     for name in ("key", "fingerprint", "records", ""):
         table.add_column(name, no_wrap=True, justify="right" if name == "records" else "left")
-    for place, (key_id, count, is_known) in enumerate(in_order(report.by_key, ring)):
-        told = ("seals" if place == 0 else "reads") if is_known else "MISSING in the ring" if key_id else "not sealed"
+    first = _first()
+    for key_id, count, is_known in in_order(report.by_key, ring):
+        told = (
+            ("seals" if key_id == first else "reads") if is_known else "MISSING in the ring" if key_id else "not sealed"
+        )
         fingerprint = fingerprint_of(ring[key_id]) if is_known else ""
         table.add_row(key_id or "(plain)", fingerprint, f"{count:,}", told)
     print_table(table)
@@ -152,10 +159,12 @@ def _print_rotation(report: SealReport, ring: dict[str, bytes], *, is_done: bool
         complain(report.stopped_by)
     typer.echo(f"looked at {report.looked_at:,} records, sealed {report.resealed:,} anew")
     _print_keys(report, ring)
-    first, *others = ring
+    first = _first()
+    others = [key_id for key_id in ring if key_id != first]
     if is_done:
         told = f"; {', '.join(others)} can be dropped from it once every process has this ring" if others else ""
-        typer.echo(f"all numbers are under {first}, the first key of the ring{told}")
+        where = f"under {first}, the first key of the ring" if first else "plain"
+        typer.echo(f"all numbers are {where}{told}")
     elif report.unreadable:
         complain(f"{report.unreadable:,} records are under keys that the ring lacks; add those, and rotate again")
     else:

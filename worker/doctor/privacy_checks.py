@@ -35,7 +35,8 @@ async def check_numbers(redis: Redis, seal: Seal) -> Finding:
         remedy = "add the missing keys to AXN_ENCRYPTION__KEYS behind the first one; until then these jobs wait"
         return error(_AREA, f"{sum(unreadable.values())} of some records cannot be read here (keys: {ids})", remedy)
     if not seal.is_on:
-        return good(_AREA, "stand in Redis as they are (AXN_ENCRYPTION__KEYS is not set)")
+        why = "begins with `plain`" if seal.keys else "is not set"
+        return good(_AREA, f"stand in Redis as they are (AXN_ENCRYPTION__KEYS {why})")
     if plain or any(key_id != seal.writes_with for key_id in by_key):
         told = f"some records are not sealed by {seal.writes_with}, the ring's first key"
         return warning(_AREA, told, "`axn keys rotate`, once every process has the ring; `axn keys show` counts them")

@@ -7,6 +7,8 @@ import re
 import secrets
 
 KEY_BYTES = 32
+PLAIN = "plain"
+"""First in a ring: see `is_plain_first`."""
 _ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,15}", re.ASCII)
 _KEY_RULE = "must be the base64 of 32 bytes, as `axn keys new` prints it"
 
@@ -36,15 +38,20 @@ def parse_key(text: str) -> bytes:
     return key
 
 
+def is_plain_first(text: str) -> bool:
+    """Whether a ring begins with the word `plain`: its keys read, and what is written is not sealed."""
+    return text.partition(",")[0].strip() == PLAIN
+
+
 def parse_ring(text: str) -> dict[str, bytes]:
-    """Read `id:key,id:key`, the first of which writes.
+    """Read `id:key,id:key`, the first of which writes; or `plain,id:key`, of which none does.
 
     Raises:
         ValueError: names the entry, never a key.
     """
     ring: dict[str, bytes] = {}
     for place, entry in enumerate((part.strip() for part in text.split(",")), 1):
-        if not entry:
+        if not entry or (place == 1 and entry == PLAIN):
             continue
         key_id, colon, key = entry.partition(":")
         if not colon or not is_key_id(key_id):

@@ -34,10 +34,11 @@ def build_seal(settings: Settings) -> Seal:
     Raises:
         SettingsError: keys are set, and the package that it takes is not installed.
     """
-    seal = Seal(settings.encryption.ring, settings.encryption.index_key_bytes)
-    if seal.is_on:
+    encryption = settings.encryption
+    seal = Seal(encryption.ring, encryption.index_key_bytes, encryption.writes_plain)
+    if seal.keys:
         try:
-            seal.number("", "", "0")
+            seal.check()
         except ImportError:
             raise SettingsError(
                 "AXN_ENCRYPTION__KEYS: needs the package cryptography: pip install 'axn-bind-worker[privacy]'"

@@ -110,10 +110,11 @@ class BatchLedger(Generic[RowT]):
         if not 1 <= len(rows) <= CHUNK_ROWS or number < 0:
             raise ValueError(f"a chunk has 1 to {CHUNK_ROWS} rows, and a number from 0")
         digest, content = packed(rows)
+        digest, other_digest = self._seal.digests_of_rows(digest)
         content = self._seal.packed(batch_id, f"{CHUNK_PLACE}{number}", content)
         keys = [batch_keys(batch_id).batch, chunk_key(batch_id, number)]
         async with asking(self._redis):
-            status = await self._put_chunk(keys, [number, len(rows), self._seal.digest_bytes(digest), content, digest])
+            status = await self._put_chunk(keys, [number, len(rows), digest, content, other_digest])
         if status == _MISSING:
             raise BatchNotFoundError(batch_id)
         if status < 0:

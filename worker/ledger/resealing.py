@@ -155,7 +155,7 @@ class Resealing:
                 return []
             fields = [(name, held[name], value) for name, value in anew.items() if value != held[name]]
         digest = record.get("digest", "")
-        if is_writing and digest and not digest.startswith(DIGEST_MARK):
+        if is_writing and self._seal.is_on and digest and not digest.startswith(DIGEST_MARK):
             fields.append(("digest", digest, self._seal.digests(digest)[0]))
         if not fields:
             report.by_key.update(keys)
@@ -189,7 +189,9 @@ class Resealing:
             report.by_key[key_id] += 1
             return
         if is_writing and key_id != self._seal.writes_with:
-            digest = content[:DIGEST_BYTES] if key_id else self._seal.digest_bytes(packed(unpacked(rows))[0])
+            digest = content[:DIGEST_BYTES]
+            if not key_id:
+                digest = self._seal.digests_of_rows(packed(unpacked(rows))[0])[0]
             anew = digest + self._seal.packed(place.id, where, rows)
             was = hashlib.sha1(content, usedforsecurity=False).hexdigest()
             done = int(await self._write_chunk([place.key], [was, anew]))

@@ -45,20 +45,26 @@ class Seal:
     Attributes:
         keys: by their ids. The first seals, all open; without any, what is written stays plain.
         index_key: of the blind index.
+        writes_plain: the keys only open: before the first process seals, and after the last one has.
     """
 
     keys: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     index_key: bytes = field(default=b"", repr=False)
+    writes_plain: bool = False
 
     @property
     def is_on(self) -> bool:
         """Whether what is written is sealed."""
-        return bool(self.keys)
+        return bool(self.keys) and not self.writes_plain
 
     @cached_property
     def writes_with(self) -> str:
         """The id of the key that seals; empty where nothing is sealed."""
-        return next(iter(self.keys), "")
+        return next(iter(self.keys)) if self.is_on else ""
+
+    def is_current(self, text: str) -> bool:
+        """Whether a text stands as it would be written now."""
+        return key_id_of(text) == self.writes_with
 
     @cached_property
     def _ciphers(self) -> Mapping[str, Any]:
@@ -79,6 +85,10 @@ class Seal:
         encrypt: Callable[[bytes, bytes, bytes], bytes] = self._ciphers[self.writes_with].encrypt
         return encrypt
 
+    def check(self) -> None:
+        """Raises ImportError where the package that it takes is not installed."""
+        _ = self._ciphers
+
     def blind(self, number: str) -> str:
         """The blind index of a number."""
         return _text_of(self._hmac(b"number:" + number.encode())[:_INDEX_BYTES])
@@ -97,8 +107,11 @@ class Seal:
         return tuple(hashlib.sha256(bytes(byte ^ pad for byte in block)) for pad in (0x36, 0x5C))  # type: ignore[return-value]
 
     def names_of(self, number: str) -> list[str]:
-        """All that may stand for this number in indexes: first as it is written now, then as it was without keys."""
-        return [self.blind(number), number] if self.is_on else [number]
+        """All that may stand for this number in indexes: first as it is written now, then as others may have."""
+        if not self.keys:
+            return [number]
+        names = [self.blind(number), number]
+        return names if self.is_on else names[::-1]
 
     def number(self, owner: str, place: str, number: str) -> str:
         """A number, sealed together with its blind index.
@@ -170,14 +183,18 @@ class Seal:
         return opened
 
     def digests(self, digest: str) -> Sequence[str]:
-        """A request's digest: first as it is written now, then as it was without keys."""
-        if not (self.is_on and digest):
+        """A request's digest: first as it is written now, then as others may have."""
+        if not (self.keys and digest):
             return [digest]
-        return [DIGEST_MARK + self._hmac(b"digest:" + digest.encode()).hex()[:32], digest]
+        digests = [DIGEST_MARK + self._hmac(b"digest:" + digest.encode()).hex()[:32], digest]
+        return digests if self.is_on else digests[::-1]
 
-    def digest_bytes(self, digest: bytes) -> bytes:
-        """The same for a digest of 16 bytes, which keeps its length."""
-        return self._hmac(b"rows:" + digest)[:_INDEX_BYTES] if self.is_on else digest
+    def digests_of_rows(self, digest: bytes) -> Sequence[bytes]:
+        """The same for a digest of 16 bytes, which keeps its length: as it is written now, and as others may have."""
+        if not self.keys:
+            return [digest, digest]
+        digests = [self._hmac(b"rows:" + digest)[:_INDEX_BYTES], digest]
+        return digests if self.is_on else digests[::-1]
 
 
 NO_SEAL = Seal()

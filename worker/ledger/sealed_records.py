@@ -106,12 +106,15 @@ def plain_numbers(name: str, value: str) -> bool:
 def resealed_value(seal: Seal, owner: str, name: str, value: str) -> str:
     """A field's value under the first key of the ring; the very same where it is that already. Raises SealError."""
     if name in NUMBER_FIELDS or name == BODY:
-        is_current = not value or value.startswith(f"{MARK}{seal.writes_with}.")
-        return value if is_current else sealed_value(seal, owner, name, opened_value(seal, owner, name, value))
+        return (
+            value
+            if not value or seal.is_current(value)
+            else sealed_value(seal, owner, name, opened_value(seal, owner, name, value))
+        )
 
     def resealed(found: re.Match[str]) -> str:
         sealed = found[3]
-        if not sealed.startswith(f"{MARK}{seal.writes_with}."):
+        if not seal.is_current(sealed):
             place = f"{name}.{found[1]}"
             sealed = seal.number(owner, place, seal.opened(owner, place, sealed))
         return f'"{found[1]}"{found[2]}"{sealed}"'
