@@ -11,17 +11,24 @@ from tests.ledger.support import new_job, record_of
 from tests.privacy.dump import everything_in, found_in
 from tests.privacy.filled import BATCH, EXPIRATION, NUMBERS, Parts, X, fill, jobs, read_all, row_text
 from worker.batches.row_codec import RowCodec
+from worker.callbacks.receivers import receiver_of
 from worker.domain.binding import BindingStatus
 from worker.domain.encryption_keys import KEY_BYTES
 from worker.domain.job import JobState, Lane
+from worker.domain.renewal import RenewalPolicy
 from worker.errors import IdempotencyConflictError, SealError
 from worker.ledger.bindings import BindingChange
-from worker.ledger.keys import binding_index_key, job_keys
+from worker.ledger.callback_listing import CallbackListing
+from worker.ledger.callbacks import CallbackLedger
+from worker.ledger.kept_binding import NOT_YET
+from worker.ledger.keys import binding_index_key, job_keys, webhook_id_of
 from worker.ledger.records import Claim
+from worker.ledger.renewals import Renewals
 from worker.ledger.resealing import Resealing, SealReport
 from worker.ledger.seal import NO_SEAL, Seal
 from worker.local.redis_server import EmbeddedRedis
 
+HOST = receiver_of("https://shop.example")
 OLD, NEW, INDEX = (secrets.token_bytes(KEY_BYTES) for _ in range(3))
 FIRST, ROTATED, LAST = Seal({"old": OLD}, INDEX), Seal({"new": NEW, "old": OLD}, INDEX), Seal({"new": NEW}, INDEX)
 
@@ -146,3 +153,22 @@ async def test_a_writer_beside_it_loses_nothing(redis: Redis) -> None:
     assert [one.binding_id for one in found] == [binding_id]
     assert (await Parts(redis, there).ledger.read(binding_id)).state is JobState.BOUND
     assert kept.phone_no_x != X
+
+
+async def test_without_the_key_callbacks_and_renewals_wait(redis: Redis) -> None:
+    await fill(Parts(redis, FIRST))
+    bound = jobs()["bound"].job_id
+    kept = {"renew": RenewalPolicy(extend_by_ms=86_400_000, lead_ms=600_000).as_json(), "renew_seed": "s"}
+    client: Any = redis
+    await client.hset(job_keys(bound).job, mapping=kept)
+    assert not isinstance((await Renewals(redis, seal=FIRST).read([bound]))[0], str)
+    assert await Renewals(redis, seal=LAST).read([bound]) == [NOT_YET]
+    webhook_id = webhook_id_of(bound, 1)
+    for token in ("t1", "t2"):
+        assert await CallbackLedger(redis, seal=LAST).claim(webhook_id, HOST, token=token, lease_ms=9_000) is None
+    claim = await CallbackLedger(redis, seal=FIRST).claim(webhook_id, HOST, token="t3", lease_ms=9_000)
+    assert claim
+    assert claim.tries == 1
+    assert X in claim.body
+    (listed,) = await CallbackListing(redis, LAST).some_waiting(lambda _callback: True, 9, lambda _looked_at: None)
+    assert (listed.webhook_id, listed.body) == (webhook_id, "")
