@@ -21,8 +21,9 @@ from worker.attempt.paced_provider import PacedProvider
 from worker.attempt.replacements import RecordedReplacements
 from worker.attempt.resolution import Resolutions
 from worker.attempt.stopping import Stop
-from worker.batches.assembly import build_feeder
+from worker.batches.assembly import build_batch_retention, build_feeder
 from worker.batches.feeding import Feeder
+from worker.batches.retention import REMOVE_EVERY_MS
 from worker.callbacks.client import receiver_client
 from worker.callbacks.guard import ReceiverRules
 from worker.callbacks.keyring import SharedKeyring
@@ -332,6 +333,8 @@ def _ticker(settings: Settings, producer: ProducerServices, progress: Progress) 
     chores = [Chore("sweep of bindings", producer.bindings.sweep_some, _SWEEP_EVERY_MS)]
     if settings.sentry_dsn.get_secret_value():
         chores.append(Chore("check-in at Sentry", CheckIns(producer.redis).tell, CHECK_IN_LOOK_MS))
+    if old := build_batch_retention(settings, producer.redis, producer.seal, producer.clock):
+        chores.append(Chore("removal of old batches", old.remove_old, REMOVE_EVERY_MS))
     return Ticker(
         timetable,
         producer.announcer,

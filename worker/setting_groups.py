@@ -181,7 +181,7 @@ class EncryptionSettings(BaseModel):
 
 
 class RetentionSettings(BaseModel):
-    """How long finished jobs stay, where AXN_RESULT_TTL is not the time for all of them."""
+    """How long finished jobs stay, where AXN_RESULT_TTL is not the time for all of them, and batches."""
 
     bound: Duration | None = Field(
         None,
@@ -192,6 +192,9 @@ class RetentionSettings(BaseModel):
     failed: Duration | None = Field(None, description="of a failed one")
     expired: Duration | None = Field(None, description="of one whose deadline passed")
     cancelled: Duration | None = Field(None, description="of a cancelled one")
+    batch: Duration | None = Field(
+        None, description="how long a batch stays after its end, with its rows; default: until `axn batch remove`"
+    )
 
     @field_validator("*")
     @classmethod
@@ -203,7 +206,8 @@ class RetentionSettings(BaseModel):
     @property
     def by_state_ms(self) -> dict[JobState, int]:
         """The states that have a time of their own."""
-        given = {JobState(name): ttl for name in type(self).model_fields if (ttl := getattr(self, name)) is not None}
+        names = [name for name in type(self).model_fields if name != "batch"]
+        given = {JobState(name): ttl for name in names if (ttl := getattr(self, name)) is not None}
         if self.bound is not None:
             given[JobState.OLD_LEFT_BOUND] = self.bound
         return {state: duration_ms(ttl) for state, ttl in given.items()}
