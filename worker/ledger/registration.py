@@ -23,15 +23,27 @@ def registration_of(claim: Claim, settlement: Settlement, seal: Seal = NO_SEAL) 
     Returns:
         `NOT_BOUND` where nothing was bound, or nobody can tell until when.
     """
-    if not settlement.state.is_bound:
-        return NOT_BOUND
-    fields = settlement.fields
-    parameters = json.loads(str(fields["request"])) if "request" in fields else claim.parameters
+    parameters = _bound_parameters(claim, settlement)
     expires_at = expires_at_of(parameters)
     if not expires_at:
         return NOT_BOUND
+    fields = settlement.fields
     names = names_of(str(fields.get("subs_id", "")), str(fields.get("phone_no_x", "")), parameters)
     return expires_at, digests_of(names, seal)
+
+
+def bound_until(claim: Claim, settlement: Settlement) -> int:
+    """The Expiration of what was bound, in Unix ms; 0 where nothing was, or nobody can tell."""
+    return expires_at_of(_bound_parameters(claim, settlement))
+
+
+def _bound_parameters(claim: Claim, settlement: Settlement) -> Mapping[str, str]:
+    """BindAxn's; empty where nothing was bound."""
+    if not settlement.state.is_bound:
+        return {}
+    given = settlement.fields.get("request")
+    parameters: Mapping[str, str] = claim.parameters if given is None else json.loads(str(given))
+    return parameters
 
 
 def expires_at_of(parameters: Mapping[str, str]) -> int:
@@ -44,7 +56,8 @@ def expires_at_of(parameters: Mapping[str, str]) -> int:
 
 def digest_of(name: BindingName, seal: Seal = NO_SEAL) -> str:
     """What a name is called in the index. The scripts that change and sweep bindings reckon it in the same way."""
-    return all_digests_of(name, seal)[0]
+    value = seal.name_of(name.value) if name.kind is NameKind.PHONE_NO_X else name.value
+    return digest_of_text(f"{name.kind.value}:{value}")
 
 
 def all_digests_of(name: BindingName, seal: Seal) -> list[str]:

@@ -106,6 +106,10 @@ class Seal:
         block = self.index_key.ljust(hashlib.sha256().block_size, b"\0")
         return tuple(hashlib.sha256(bytes(byte ^ pad for byte in block)) for pad in (0x36, 0x5C))  # type: ignore[return-value]
 
+    def name_of(self, number: str) -> str:
+        """What stands for this number in indexes, as it is written now."""
+        return self.blind(number) if self.is_on else number
+
     def names_of(self, number: str) -> list[str]:
         """All that may stand for this number in indexes: first as it is written now, then as others may have."""
         if not self.keys:

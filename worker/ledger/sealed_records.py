@@ -12,9 +12,10 @@ from worker.ledger.seal import MARK, Seal
 NUMBER_FIELDS = frozenset({"phone_no_x", "old_phone_no_x"})
 JSON_FIELDS = frozenset({"request", "old"})
 BODY = "body"
-_FIXED = (*NUMBER_FIELDS, *JSON_FIELDS, BODY)
+_FIXED = frozenset({*NUMBER_FIELDS, *JSON_FIELDS, BODY})
 ORPHAN_PREFIX = "orphan:"
 """Of the record's fields that hold an orphan each, as report_orphan.lua writes them."""
+_PREFIX_LETTERS = len(ORPHAN_PREFIX)
 _NAMES = "PhoneNoA|PhoneNoB|PhoneNoX|SecretNo|phone_no_x"
 _PLAIN = re.compile(rf'"({_NAMES})"(\s*:\s*)"([^"\\]+)"')
 _SEALED = re.compile(rf'"({_NAMES})"(\s*:\s*)"({re.escape(MARK)}[^"\\]+)"')
@@ -22,7 +23,7 @@ _SEALED = re.compile(rf'"({_NAMES})"(\s*:\s*)"({re.escape(MARK)}[^"\\]+)"')
 
 def is_sealed_field(name: str) -> bool:
     """Whether a record's field of this name is sealed, wholly or in part."""
-    return name in NUMBER_FIELDS or name in JSON_FIELDS or name == BODY or name.startswith(ORPHAN_PREFIX)
+    return name in _FIXED or name[:_PREFIX_LETTERS] == ORPHAN_PREFIX
 
 
 def sealed_value(seal: Seal, owner: str, name: str, value: str) -> str:
