@@ -31,6 +31,7 @@ from worker.errors import SealError
 from worker.ledger.callback_records import OwedCallback
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import AttemptKnowledge, BrokenRecordError, Claim, Settlement
+from worker.ledger.unreadable import KEY_MISSING, KEY_MISSING_MS
 from worker.logs import get_log, working_on
 from worker.progress import Progress
 from worker.provider.api import ProviderApi
@@ -210,7 +211,11 @@ class Attempts:
             return self._cut_short(lease, "worker.stopped", 0)
         except (RedisError, OSError) as failure:
             _log.warning("Redis is away, a job waits", job_id=claim.job_id, error=type(failure).__name__)
-            return self._cut_short(lease, "redis.away", _REDIS_AWAY_MS)
+            code, delay_ms = "redis.away", _REDIS_AWAY_MS
+        except SealError as sealed:  # of another record that the job needs
+            _log.error("a record cannot be read, a job waits", job_id=claim.job_id, message=str(sealed))
+            code, delay_ms = KEY_MISSING, KEY_MISSING_MS
+        return self._cut_short(lease, code, delay_ms)
 
     async def _work(self, lease: Lease) -> Settlement:
         if lease.claim.kind is JobKind.REBIND:

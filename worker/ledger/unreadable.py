@@ -3,8 +3,8 @@
 from worker.domain.job import JobState
 from worker.ledger.records import AttemptKnowledge, Claim, Settlement, claim_without_numbers, record_in
 
-CODE = "encryption.key_missing"
-WAIT_MS = 60_000
+KEY_MISSING = "encryption.key_missing"
+KEY_MISSING_MS = 60_000
 _MESSAGE = "its numbers cannot be read by a worker without their key; `axn doctor` tells which"
 
 
@@ -18,5 +18,5 @@ def put_off(reply: list[str], job_id: str, token: str) -> tuple[Claim, Settlemen
         return claim, Settlement(JobState.IN_DOUBT, AttemptKnowledge.OPEN)
     is_new = claim.attempt > int(record_in(reply).get("attempts", 0))
     knowledge = AttemptKnowledge.UNSENT if is_new else AttemptKnowledge.OPEN
-    fields: dict[str, str | int] = {"code": CODE, "message": _MESSAGE}
-    return claim, Settlement(JobState.WAITING, knowledge, fields, delay_ms=WAIT_MS, grace_ms=WAIT_MS)
+    fields: dict[str, str | int] = {"code": KEY_MISSING, "message": _MESSAGE}
+    return claim, Settlement(JobState.WAITING, knowledge, fields, delay_ms=KEY_MISSING_MS, grace_ms=KEY_MISSING_MS)
