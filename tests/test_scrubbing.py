@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.domain.encryption_keys import new_key
 from worker.scrubbing import Scrubber, secrets_of
 from worker.settings import Settings
 
@@ -99,3 +100,10 @@ def test_the_settings_secrets_are_all_known(monkeypatch: pytest.MonkeyPatch) -> 
     known = secrets_of(Settings())
     expected = {"key-id-1", "secret-1", "token-1", "whsec_one", "whsec_two", "p@ss1", "broker-pass", "proxy-pass"}
     assert expected <= known
+
+
+def test_the_keys_of_the_numbers_are_among_the_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, index = new_key(), new_key(), new_key()
+    monkeypatch.setenv("AXN_ENCRYPTION__KEYS", f"a:{first}, b:{second}")
+    monkeypatch.setenv("AXN_ENCRYPTION__INDEX_KEY", index)
+    assert {first, second, index} <= secrets_of(Settings())

@@ -11,7 +11,10 @@ import redis
 from kombu import Connection
 from pydantic import ValidationError
 
+from worker.domain.job import JobState
 from worker.errors import SettingsError
+from worker.ledger.assembly import build_retention
+from worker.ledger.retention import Retention
 from worker.local.redis_server import EmbeddedRedis
 from worker.settings import Settings, load_settings
 
@@ -314,3 +317,18 @@ def test_celery_is_told_to_check_the_broker_s_certificate(url: str, required: bo
     for settings in (Settings(broker_url=url), Settings(redis_url=url, broker_url="")):
         tls: Any = Connection(settings.effective_broker_url).ssl
         assert (tls["ssl_cert_reqs"] is ssl.CERT_REQUIRED) == required
+
+
+def test_an_end_state_may_have_a_retention_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert build_retention(load_settings()) == Retention(7 * 86_400_000)
+    monkeypatch.setenv("AXN_RESULT_TTL", "1d")
+    monkeypatch.setenv("AXN_RETENTION__FAILED", "90d")
+    monkeypatch.setenv("AXN_RETENTION__BOUND", "1h")
+    retention = build_retention(load_settings())
+    hours = {state: retention.ms(state) / 3_600_000 for state in JobState}
+    assert {state: span for state, span in hours.items() if span != 24} == {
+        JobState.FAILED: 90 * 24, JobState.BOUND: 1, JobState.OLD_LEFT_BOUND: 1,
+    }  # fmt: skip
+    monkeypatch.setenv("AXN_RETENTION__EXPIRED", "0s")
+    with pytest.raises(SettingsError, match="AXN_RETENTION__EXPIRED: must be at least 1ms"):
+        load_settings()

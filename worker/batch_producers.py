@@ -195,7 +195,7 @@ async def batch_report_async(batch: str) -> AsyncIterator[ReportLine]:
 
 
 def _store() -> BatchStore:
-    return build_batches(services().redis)
+    return build_batches(services().redis, services().seal)
 
 
 def _starting() -> Starting:

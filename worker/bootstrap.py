@@ -21,27 +21,31 @@ from worker.attempt.paced_provider import PacedProvider
 from worker.attempt.replacements import RecordedReplacements
 from worker.attempt.resolution import Resolutions
 from worker.attempt.stopping import Stop
-from worker.batches.assembly import build_feeder
+from worker.batches.assembly import build_batch_retention, build_feeder
 from worker.batches.feeding import Feeder
-from worker.callbacks.client import receiver_client
-from worker.callbacks.guard import ReceiverRules
-from worker.callbacks.keyring import SharedKeyring
-from worker.callbacks.pinging import OwnersKeyring, Pinger
+from worker.batches.retention import REMOVE_EVERY_MS
+from worker.bootstrap_callbacks import (
+    callback_http,
+    callback_keys,
+    callback_lease_ms,
+    callback_sender,
+    delivery_rules,
+    receiver_rules,
+)
+from worker.callbacks.pinging import Pinger
 from worker.callbacks.rotation import Rotations
 from worker.callbacks.sender import CallbackSender
-from worker.callbacks.signature import SigningKey, decode_secrets
 from worker.clock import Clock, SystemClock
-from worker.delivery.assembly import DeliveryRules, build_delivery, order_look_ms
+from worker.delivery.assembly import build_delivery, order_look_ms
 from worker.delivery.delivery import Delivery
 from worker.domain.callback_secret import SecretOwner
 from worker.domain.durations import duration_ms
 from worker.error_reports import CHECK_IN_LOOK_MS, CheckIns
-from worker.errors import SettingsError
 from worker.http import HttpClient
 from worker.intake.acceptance import Acceptance, AcceptanceRules
 from worker.intake.intake import Intake
 from worker.intake.traced import TracedIntake
-from worker.ledger.assembly import build_bindings, build_durable_opening, build_ledger
+from worker.ledger.assembly import build_bindings, build_durable_opening, build_ledger, build_seal
 from worker.ledger.audit import Audit
 from worker.ledger.binding_queue import BindingQueue
 from worker.ledger.bindings import BindingLedger
@@ -51,6 +55,7 @@ from worker.ledger.durable import DurableOpening
 from worker.ledger.endings import Endings
 from worker.ledger.ledger import Ledger
 from worker.ledger.renewals import Renewals
+from worker.ledger.seal import Seal
 from worker.ledger.timetable import Timetable
 from worker.observation.assembly import Observation, build_observation
 from worker.observation.health import Pulse
@@ -71,11 +76,10 @@ from worker.renewals.session import RenewalSessions
 from worker.runtime import end_tasks
 from worker.settings import Settings
 from worker.ticker import Chore, Ticker
-from worker.tracing import Tracer, build_tracer, check_traces, receivers_headers
+from worker.tracing import Tracer, build_tracer, check_traces
 
 _DUE_PER_PARTITION = 500
 """A script that takes so many keeps Redis busy for about 4 ms (benchmarks/timetable.py)."""
-_LEASE_SLACK_MS = 2_000
 _SWEEP_EVERY_MS = 60_000
 
 
@@ -85,6 +89,7 @@ class ProducerServices:
 
     settings: Settings
     redis: Redis
+    seal: Seal
     ledger: Ledger
     intake: Intake
     endings: Endings
@@ -155,11 +160,6 @@ class WorkerServices:
         await self.producer.aclose()
 
 
-def receiver_rules(settings: Settings) -> ReceiverRules:
-    """Where callbacks may go."""
-    return ReceiverRules(settings.callback_allow_http, settings.callback_allow_nets, settings.callback_ports)
-
-
 def build_acceptance(settings: Settings, clock: Clock) -> Acceptance:
     """What is checked when a request is accepted."""
     return Acceptance(AcceptanceRules(settings.pool_key, settings.expiration_margin, receiver_rules(settings)), clock)
@@ -171,16 +171,16 @@ def build_producer(
     """Call inside the loop that will use it. With meters its ledger counts what goes through it."""
     clock, traces = clock or SystemClock(), build_tracer(settings)
     redis = connect(settings.redis_url, timeout_ms=duration_ms(settings.redis_timeout))
-    look_ms = order_look_ms(_callback_lease_ms(settings))
+    look_ms, seal = order_look_ms(callback_lease_ms(settings)), build_seal(settings)
     ledger = build_ledger(
-        redis, settings, order_look_ms=look_ms, traces=traces,
+        redis, settings, order_look_ms=look_ms, traces=traces, seal=seal,
         make=partial(MeteredLedger, meters=meters) if meters else Ledger,
     )  # fmt: skip
     renewals = build_renewals(
-        redis, settings, order_look_ms=look_ms,
+        redis, settings, order_look_ms=look_ms, seal=seal,
         make=partial(MeteredRenewals, meters=meters) if meters else Renewals,
     )  # fmt: skip
-    bindings = build_bindings(redis, settings, renewals)
+    bindings = build_bindings(redis, settings, renewals, seal)
     executor = ThreadPoolExecutor(1, thread_name_prefix="axn-publish")
     announcer = Announcer(Publisher(app), executor, clock=clock, traces=traces)
     durable = build_durable_opening(settings, ledger)
@@ -190,7 +190,7 @@ def build_producer(
     full_a = settings.callback_full_phone_no_a
     found_bindings = FoundBindingsDesk(ledger, clock, settings.lease_ms, full_a)
     return ProducerServices(
-        settings, redis, ledger, intake, Endings(redis, ledger), announcer, executor, clock, found_bindings,
+        settings, redis, seal, ledger, intake, Endings(redis, ledger), announcer, executor, clock, found_bindings,
         Resolutions(ledger, found_bindings, Audit(redis), RecordedReplacements(bindings),
                     clock, settings.lease_ms, full_a), durable,
         PaceDesk(redis, account=account_of(settings.access_key_id), endpoint=urlsplit(settings.endpoint).netloc,
@@ -209,10 +209,10 @@ def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) ->
     """
     meters = Meters()
     producer = build_producer(settings, app, clock, meters)
-    provider_connections, callback_http = provider_http(settings), _callback_http(settings)
+    provider_connections, receivers_http = provider_http(settings), callback_http(settings)
     pulse = Pulse(producer.clock, meters, lambda: len(attempts.leases))
     progress = Progress(pulse.took)
-    delivery = _delivery(settings, producer, callback_http, progress, meters)
+    delivery = _delivery(settings, producer, receivers_http, progress, meters)
     attempts = Attempts(
         ledger=producer.ledger,
         provider=_paced(producer, provider_connections, meters),
@@ -221,7 +221,7 @@ def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) ->
         courier=delivery,
         found_bindings=producer.found_bindings,
         replacements=RecordedReplacements(producer.bindings),
-        rules=attempt_rules(settings, callback_lease_ms=_callback_lease_ms(settings)),
+        rules=attempt_rules(settings, callback_lease_ms=callback_lease_ms(settings)),
         clock=producer.clock,
         slots=asyncio.Semaphore(settings.in_flight),
         leases=Leases(producer.ledger, lease_ms=settings.lease_ms, clock=producer.clock),
@@ -234,7 +234,7 @@ def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) ->
     feeder = build_feeder(
         producer.redis, producer.ledger, producer.intake.acceptance, bindings=producer.intake.named_bindings,
         secrets=producer.rotations.secrets, announcer=producer.announcer, clock=producer.clock,
-        give_up_ms=duration_ms(settings.callback_give_up),
+        give_up_ms=duration_ms(settings.callback_give_up), seal=producer.seal,
     )  # fmt: skip
     ticker = _ticker(settings, producer, progress)
     alarm = build_alarm(settings, producer.renewals, producer.pace_desk, producer.clock)
@@ -242,7 +242,7 @@ def build_worker(settings: Settings, app: Celery, clock: Clock | None = None) ->
         producer.redis, producer.pace_desk, producer.announcer.backlogs, pulse, address=settings.listen_address,
         risk=lambda: alarm.seen,
     )  # fmt: skip
-    clients = (provider_connections, callback_http)
+    clients = (provider_connections, receivers_http)
     return WorkerServices(producer, attempts, delivery, renewals, ticker, alarm, clients, observation, feeder)
 
 
@@ -275,59 +275,28 @@ def check_worker_settings(settings: Settings) -> None:
     check_traces(settings)
     provider_http(settings)
     callback_keys(settings)
-
-
-def _callback_http(settings: Settings) -> HttpClient:
-    return receiver_client(
-        receiver_rules(settings),
-        max_connections=2 * max(settings.callback_in_flight, 1),
-        connect_timeout_ms=duration_ms(settings.connect_timeout),
-    )
-
-
-def callback_keys(settings: Settings) -> tuple[SigningKey, ...]:
-    """The keys of hosts without their own; raises SettingsError where AXN_CALLBACK_SECRET is malformed."""
-    try:
-        return decode_secrets(settings.callback_secret.get_secret_value())
-    except ValueError as malformed:
-        raise SettingsError(str(malformed)) from None
-
-
-def _callback_lease_ms(settings: Settings) -> int:
-    return duration_ms(settings.callback_timeout) + _LEASE_SLACK_MS
+    build_seal(settings)
 
 
 def _delivery(
     settings: Settings, producer: ProducerServices, http: HttpClient, progress: Progress, meters: Meters
 ) -> Delivery:
-    rules = DeliveryRules(
-        schedule_ms=[duration_ms(delay) for delay in settings.callback_schedule],
-        lease_ms=_callback_lease_ms(settings),
-        give_up_ms=duration_ms(settings.callback_give_up),
-        dead_ttl_ms=duration_ms(settings.dead_callback_ttl),
-        in_flight=settings.callback_in_flight,
-        per_receiver=settings.callback_per_receiver,
-    )
-    sender = MeteredSender(_callback_sender(settings, producer, http), meters, producer.clock)
+    sender = MeteredSender(_callback_sender(producer, http), meters, producer.clock)
     return build_delivery(
-        producer.redis, sender, rules, clock=producer.clock, progress=progress, traces=producer.traces
-    )
-
-
-def _callback_sender(
-    settings: Settings, producer: ProducerServices, http: HttpClient, owner: SecretOwner | None = None
-) -> CallbackSender:
-    shared = SharedKeyring(producer.rotations.secrets, default=callback_keys(settings), clock=producer.clock)
-    keyring = OwnersKeyring(shared, owner) if owner else shared
-    timeout_ms = duration_ms(settings.callback_timeout)
-    trace = receivers_headers(settings, producer.traces)
-    return CallbackSender(http, keyring=keyring, timeout_ms=timeout_ms, clock=producer.clock, more_headers=trace)
+        producer.redis, sender, delivery_rules(settings), clock=producer.clock, progress=progress,
+        traces=producer.traces, seal=producer.seal,
+    )  # fmt: skip
 
 
 def build_pinger(producer: ProducerServices, owner: SecretOwner | None = None) -> Pinger:
     """Sends pings as a worker of the same settings sends callbacks, signed with this owner's keys if one is given."""
-    http, rules = _callback_http(producer.settings), receiver_rules(producer.settings)
-    return Pinger(http, _callback_sender(producer.settings, producer, http, owner), rules, producer.clock)
+    http, rules = callback_http(producer.settings), receiver_rules(producer.settings)
+    return Pinger(http, _callback_sender(producer, http, owner), rules, producer.clock)
+
+
+def _callback_sender(producer: ProducerServices, http: HttpClient, owner: SecretOwner | None = None) -> CallbackSender:
+    secrets = producer.rotations.secrets
+    return callback_sender(producer.settings, http, secrets, clock=producer.clock, traces=producer.traces, owner=owner)
 
 
 def _ticker(settings: Settings, producer: ProducerServices, progress: Progress) -> Ticker:
@@ -337,6 +306,8 @@ def _ticker(settings: Settings, producer: ProducerServices, progress: Progress) 
     chores = [Chore("sweep of bindings", producer.bindings.sweep_some, _SWEEP_EVERY_MS)]
     if settings.sentry_dsn.get_secret_value():
         chores.append(Chore("check-in at Sentry", CheckIns(producer.redis).tell, CHECK_IN_LOOK_MS))
+    if old := build_batch_retention(settings, producer.redis, producer.seal, producer.clock):
+        chores.append(Chore("removal of old batches", old.remove_old, REMOVE_EVERY_MS))
     return Ticker(
         timetable,
         producer.announcer,

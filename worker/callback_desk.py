@@ -21,6 +21,7 @@ from worker.ledger.callback_views import Callback, CallbackState
 from worker.ledger.index_walk import Tell
 from worker.ledger.receiver_switch import Disabled, ReceiverSwitch
 from worker.ledger.replays import Replay, ReplayOutcome, Replays
+from worker.ledger.seal import NO_SEAL, Seal
 
 REPLAYS_PER_SECOND = 20.0
 _IDS_PER_STEP = 200
@@ -114,11 +115,12 @@ class CallbackDesk:
 
     Args:
         redis: a client that decodes replies to text.
+        seal: opens the bodies.
     """
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, seal: Seal = NO_SEAL) -> None:
         self._redis: Any = redis
-        self._listing = CallbackListing(redis)
+        self._listing = CallbackListing(redis, seal)
         self._replays = Replays(redis)
         self._switch = ReceiverSwitch(redis)
         self._audit = Audit(redis)

@@ -4,6 +4,7 @@
         InvalidRequestError      a bind request breaks a rule; nothing was stored
         IdempotencyConflictError the key is known, with another payload
         LedgerUnavailableError   Redis did not take the job; nothing is promised
+            SealError            numbers in the ledger are sealed by a key that this process does not have
         DurabilityUnavailableError   the server cannot give the durability asked for; nothing was stored
         DurabilityUnconfirmedError   the job is stored, but its durability was not confirmed in time
         JobNotFoundError         no such job, or its record has expired
@@ -68,6 +69,10 @@ class IdempotencyConflictError(AxnError):
 
 class LedgerUnavailableError(AxnError):
     """Redis could not be asked. Whether the job was stored is unknown; the same idempotency key makes a retry safe."""
+
+
+class SealError(LedgerUnavailableError):
+    """Numbers in the ledger cannot be read with the keys of AXN_ENCRYPTION__KEYS; what needs them waits."""
 
 
 class DurabilityUnavailableError(AxnError):

@@ -5,7 +5,8 @@
 
 import asyncio
 import atexit
-from collections.abc import Coroutine
+import threading
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from worker.runtime import OnePerProcess, Runtime
 from worker.settings import load_settings
 
 T = TypeVar("T")
+_END_WITHIN_S = 15.0
 
 
 class _Producer:
@@ -49,6 +51,25 @@ async def run_async(work: Coroutine[Any, Any, T]) -> T:
 def ask(work: Coroutine[Any, Any, T]) -> "Future[T]":
     """Start work that talks to the ledger's Redis, without waiting; fails as `asked` does."""
     return process.get().runtime.submit(asked(services(), work))
+
+
+def ask_to_its_end(work: Callable[[ProducerServices], Coroutine[Any, Any, T]]) -> T:
+    """What it returns. Cut short by Ctrl-C, it has ended when this returns: nobody writes into a report any more."""
+    ended = threading.Event()
+
+    async def watched(services: ProducerServices) -> T:
+        try:
+            return await work(services)
+        finally:
+            ended.set()
+
+    future = ask(watched(services()))
+    try:
+        return future.result()
+    except BaseException:
+        if future.cancel():
+            ended.wait(_END_WITHIN_S)
+        raise
 
 
 async def asked(of: ProducerServices, work: Coroutine[Any, Any, T]) -> T:

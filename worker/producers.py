@@ -8,7 +8,8 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 from worker import producer_process
-from worker.bootstrap import ProducerServices, build_pinger, callback_keys
+from worker.bootstrap import ProducerServices, build_pinger
+from worker.bootstrap_callbacks import callback_keys
 from worker.callback_desk import (
     CallbackDesk,
     CallbackFilter,
@@ -181,7 +182,8 @@ def callback_secrets() -> tuple[list[StoredSecret], tuple[SigningKey, ...]]:
 
 def list_jobs(wanted: listing.JobFilter, limit: int, tell: Tell) -> list[Job]:
     """Many jobs: see `worker.ledger.listing.list_jobs`."""
-    return _run(listing.list_jobs(_producer.get().services.redis, wanted, limit, tell))
+    services = _producer.get().services
+    return _run(listing.list_jobs(services.redis, wanted, limit, tell, services.seal))
 
 
 def ask_bindings(work: Callable[[BindingLedger], Coroutine[Any, Any, T]]) -> T:
@@ -228,7 +230,7 @@ def _at_the_desk(work: Callable[[PaceDesk], Coroutine[Any, Any, T]]) -> T:
 
 def _at_callback_desk(work: Callable[[CallbackDesk], Coroutine[Any, Any, T]]) -> T:
     services = _producer.get().services
-    return _run(_asking(services, work(CallbackDesk(services.redis))))
+    return _run(_asking(services, work(CallbackDesk(services.redis, services.seal))))
 
 
 def find_callbacks(wanted: CallbackFilter, limit: int, tell: Tell = lambda _looked_at: None) -> list[Callback]:

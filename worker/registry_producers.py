@@ -4,24 +4,23 @@ As in `worker.producers`, one background loop and one set of connections per pro
 """
 
 import random
-import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
-from worker import producer_process
 from worker.batches.checking import BadRow, BadRowsSink
 from worker.bootstrap import ProducerServices, paced_provider
 from worker.domain.durations import duration_ms
-from worker.domain.job import Lane
+from worker.domain.job import JobState, Lane
 from worker.errors import SettingsError
 from worker.ledger.adopted import AdoptedBindings
+from worker.ledger.assembly import build_retention
 from worker.ledger.binding_queue import BindingQueue
 from worker.ledger.expiry_checks import ExpiryCheck
 from worker.ledger.keeping import Keeping
 from worker.ledger.renewal_views import RenewalCounts, RenewalViews
 from worker.pace.keys import account_of
+from worker.producer_process import ask_to_its_end
 from worker.provider.api import ProviderApi
 from worker.registry.adoption import Adoption, AdoptionReport
 from worker.registry.adoption_rows import AdoptRow
@@ -32,9 +31,6 @@ from worker.registry.outlook import ACTION, HourAhead, RenewalPace, hours_ahead,
 from worker.registry.provider_truth import Politeness, ProviderTruth
 from worker.renewals.assembly import build_expiry_checks
 from worker.settings import load_settings
-
-T = TypeVar("T")
-_END_WITHIN_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +71,7 @@ def renewal_state() -> RenewalState:
         )
 
     _check_account()
-    return _ask(look)
+    return ask_to_its_end(look)
 
 
 def renewal_forecast(hours: int) -> Forecast:
@@ -88,18 +84,18 @@ def renewal_forecast(hours: int) -> Forecast:
         return Forecast(account_of(settings.access_key_id), pace, hours_ahead(due, pace.per_second))
 
     _check_account()
-    return _ask(look)
+    return ask_to_its_end(look)
 
 
 def check_expiry_again() -> None:
     """Forget what ExpireDate read as: the account's next renewal reads it back anew. Raises as `renewal_state`."""
     _check_account()
-    _ask(lambda services: build_expiry_checks(services.redis, services.settings).check_again())
+    ask_to_its_end(lambda services: build_expiry_checks(services.redis, services.settings).check_again())
 
 
 def forget_binding(binding_id: str) -> bool:
     """Take a binding out of the registry; False where it is not in it. At the provider it stays as it is."""
-    return _ask(lambda services: _adopted(services).forget(binding_id))
+    return ask_to_its_end(lambda services: _adopted(services).forget(binding_id))
 
 
 def adopt_bindings(
@@ -139,7 +135,7 @@ def adopt_bindings(
             )  # fmt: skip
             await adoption.adopt(rows, report, sink=sink, tell=tell)
 
-    _ask(adopt)
+    ask_to_its_end(adopt)
 
 
 def audit_bindings(
@@ -169,7 +165,7 @@ def audit_bindings(
             )
             await found.run(scope, report, tell)
 
-    _ask(audit)
+    ask_to_its_end(audit)
 
 
 @asynccontextmanager
@@ -190,23 +186,5 @@ def _check_account() -> None:
 
 
 def _adopted(services: ProducerServices) -> AdoptedBindings:
-    return AdoptedBindings(services.redis, result_ttl_ms=duration_ms(services.settings.result_ttl))
-
-
-def _ask(work: Callable[[ProducerServices], Coroutine[Any, Any, T]]) -> T:
-    """What it returns. Cut short by Ctrl-C, it has ended when this returns: nobody writes into the report any more."""
-    ended = threading.Event()
-
-    async def watched(services: ProducerServices) -> T:
-        try:
-            return await work(services)
-        finally:
-            ended.set()
-
-    future = producer_process.ask(watched(producer_process.services()))
-    try:
-        return future.result()
-    except BaseException:
-        if future.cancel():
-            ended.wait(_END_WITHIN_S)
-        raise
+    result_ttl_ms = build_retention(services.settings).ms(JobState.BOUND)
+    return AdoptedBindings(services.redis, result_ttl_ms=result_ttl_ms, seal=services.seal)

@@ -52,6 +52,8 @@ def secrets_of(settings: Settings) -> frozenset[str]:
         value = getattr(settings, name)
         if isinstance(value, SecretStr):
             found |= {value.get_secret_value(), *value.get_secret_value().split()}
+    keys = settings.encryption.keys.get_secret_value()
+    found |= {settings.encryption.index_key.get_secret_value(), *(one.partition(":")[2] for one in keys.split(","))}
     for url in (settings.redis_url, settings.broker_url, settings.http_proxy.get_secret_value()):
         password = urlsplit(url).password or ""
         found |= {password, unquote(password)}

@@ -1,11 +1,13 @@
-"""The settings' groups: AXN_PACE__…, AXN_CIRCUIT__…, AXN_RETRY__…, AXN_DOUBT__…, AXN_RENEWAL__…, AXN_TRACES__…."""
+"""The settings' groups: AXN_PACE__…, AXN_CIRCUIT__…, AXN_RETRY__… and so on."""
 
 from datetime import timedelta
 from typing import Self
 
-from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, SecretStr, field_validator, model_validator
 
 from worker.domain.durations import Duration, duration_ms
+from worker.domain.encryption_keys import is_plain_first, parse_key, parse_ring
+from worker.domain.job import JobState
 
 PREFIX = "AXN_"
 
@@ -145,3 +147,83 @@ class TracesSettings(BaseModel):
     to_receivers: bool = Field(
         False, description="callbacks of traced jobs carry a `traceparent` header, for receivers that are traced"
     )
+
+
+class EncryptionSettings(BaseModel):
+    """Whether numbers stand in Redis as they are, or sealed."""
+
+    keys: SecretStr = Field(
+        SecretStr(""),
+        description="id:key,id:key: the ring that seals phone numbers in Redis (extra `privacy`, docs/privacy.md); the "
+        "first writes, all read; `plain` in front: none writes; `axn keys new` prints one; empty: numbers stand there "
+        "as they are",
+    )
+    index_key: SecretStr = Field(
+        SecretStr(""),
+        description="key by which sealed numbers are found; goes with AXN_ENCRYPTION__KEYS and stays the same for ever",
+    )
+
+    @model_validator(mode="after")
+    def _keys_are_keys(self) -> Self:
+        try:
+            ring = self.ring
+        except ValueError as wrong:
+            raise ValueError(f"{PREFIX}ENCRYPTION__KEYS: {wrong}") from None
+        if ring and not self.index_key.get_secret_value():
+            raise ValueError(f"{PREFIX}ENCRYPTION__INDEX_KEY: is required with {PREFIX}ENCRYPTION__KEYS")
+        try:
+            index_key = self.index_key_bytes
+        except ValueError as wrong:
+            raise ValueError(f"{PREFIX}ENCRYPTION__INDEX_KEY: {wrong}") from None
+        if index_key in ring.values():
+            raise ValueError(f"{PREFIX}ENCRYPTION__INDEX_KEY: must not be a key of {PREFIX}ENCRYPTION__KEYS, too")
+        return self
+
+    @property
+    def ring(self) -> dict[str, bytes]:
+        """The keys by their ids, the writing one first."""
+        return parse_ring(self.keys.get_secret_value())
+
+    @property
+    def writes_plain(self) -> bool:
+        """Whether the keys only read."""
+        return is_plain_first(self.keys.get_secret_value())
+
+    @property
+    def index_key_bytes(self) -> bytes:
+        """Empty where there is none."""
+        text = self.index_key.get_secret_value()
+        return parse_key(text) if text else b""
+
+
+class RetentionSettings(BaseModel):
+    """How long finished jobs stay, where AXN_RESULT_TTL is not the time for all of them, and batches."""
+
+    bound: Duration | None = Field(
+        None,
+        description="how long a bound job stays, at least as long as its binding is known; default AXN_RESULT_TTL",
+    )
+    updated: Duration | None = Field(None, description="the same of a job that updated a binding")
+    unbound: Duration | None = Field(None, description="of one that ended a binding")
+    failed: Duration | None = Field(None, description="of a failed one")
+    expired: Duration | None = Field(None, description="of one whose deadline passed")
+    cancelled: Duration | None = Field(None, description="of a cancelled one")
+    batch: Duration | None = Field(
+        None, description="how long a batch stays after its end, with its rows; default: until `axn batch rm`"
+    )
+
+    @field_validator("*")
+    @classmethod
+    def _records_stay(cls, ttl: timedelta | None) -> timedelta | None:
+        if ttl is not None and duration_ms(ttl) < 1:
+            raise ValueError("must be at least 1ms: a result could not be read")
+        return ttl
+
+    @property
+    def by_state_ms(self) -> dict[JobState, int]:
+        """The states that have a time of their own."""
+        names = [name for name in type(self).model_fields if name != "batch"]
+        given = {JobState(name): ttl for name in names if (ttl := getattr(self, name)) is not None}
+        if self.bound is not None:
+            given[JobState.OLD_LEFT_BOUND] = self.bound
+        return {state: duration_ms(ttl) for state, ttl in given.items()}

@@ -33,8 +33,10 @@ from worker.setting_groups import (
     PREFIX,
     CircuitSettings,
     DoubtSettings,
+    EncryptionSettings,
     PaceSettings,
     RenewalSettings,
+    RetentionSettings,
     RetrySettings,
     TracesSettings,
 )
@@ -216,6 +218,8 @@ class Settings(BaseSettings):
     doubt: DoubtSettings = DoubtSettings()
     renewal: RenewalSettings = RenewalSettings()
     traces: TracesSettings = TracesSettings()
+    encryption: EncryptionSettings = EncryptionSettings()
+    retention: RetentionSettings = RetentionSettings()
 
     @model_validator(mode="after")
     def _lease_outlasts_an_attempt(self) -> Self:

@@ -11,6 +11,7 @@ from worker.domain.job import JobKind
 from worker.domain.outcome import Outcome, Verdict
 from worker.ledger.keys import job_keys
 from worker.ledger.records import NewJob, Settlement
+from worker.ledger.seal import Seal
 
 from .bench import AMBIGUOUS, DONE, WRONG, Bench, FakeProvider
 
@@ -128,5 +129,21 @@ async def test_a_redis_that_is_away_in_between_has_the_change_made_again(
         patched.setattr(type(attempts.effects), "of", away)
         assert await bench.attempt(unbind) == "waiting"
     await put(bench.redis, job_keys(unbind.job_id).job, next_at=1)
+    assert await bench.attempt(unbind) == "unbound"
+    assert (await the(bench, binding_id)).status is BindingStatus.UNBOUND
+
+
+async def test_a_binding_that_cannot_be_read_without_a_key_is_waited_for(bench: Bench) -> None:
+    binding_id = await bound(bench)
+    record = job_keys(binding_id).job
+    sealed = Seal({"k": b"k" * 32}, b"i" * 32).number(binding_id, "phone_no_x", "17000001111")
+    await put(bench.redis, record, phone_no_x=sealed)
+    unbind = await change(bench, JobKind.UNBIND, is_confirmed=True)
+    for _ in range(7):  # more than the leases that make a job poison
+        bench.provider = FakeProvider(CHANGED)
+        assert await bench.attempt(unbind) == "waiting"
+        assert (await bench.read(unbind)).code == "encryption.key_missing"
+    await put(bench.redis, record, phone_no_x="17000001111")
+    bench.provider = FakeProvider(GONE)
     assert await bench.attempt(unbind) == "unbound"
     assert (await the(bench, binding_id)).status is BindingStatus.UNBOUND

@@ -79,6 +79,7 @@ SHOWN = {
     ("docs/batches.md", "renumber.csv  k5"): "tests/cli/test_batch_guide.py",
     ("docs/batches.md", '{"type": "batch.finished"'): "tests/cli/test_batch_guide.py",
     ("docs/callbacks.md", "POST /axn HTTP/1.1"): "tests/docs/test_pictures.py",
+    ("docs/privacy.md", "all numbers are under"): "tests/cli/test_keys.py",
     ("docs/redis.md", "appendonly yes"): "tests/docs/test_pictures.py",
     ("docs/redis.md", "ACL SETUSER"): "tests/redis_topologies/guide.py",
     ("docs/renewals.md", "kept: "): "tests/cli/test_renewals_guide.py",

@@ -193,7 +193,10 @@ AFTER: dict[str, Callable[[Stage], None]] = {
 STATUSES = {("docs/dead-callbacks.md", "axn callbacks show"): 1}
 """By page and the beginning of a command: its exit status, where that is not 0."""
 
-GIVEN = {("docs/callbacks.md", "axn callbacks rotate shop.example --secret -"): f"{new_key(is_ed25519=False).secret}\n"}
+GIVEN = {
+    ("docs/callbacks.md", "axn callbacks rotate shop.example --secret -"): f"{new_key(is_ed25519=False).secret}\n",
+    ("docs/privacy.md", "axn forget --phone-no -"): "13711112222\n",
+}
 """By page and the beginning of a command: what it is given on standard input."""
 
 QUICKER = {"axn bindings adopt": " --per-second 500", "axn bindings audit": " --per-second 500"}

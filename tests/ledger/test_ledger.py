@@ -9,6 +9,7 @@ from worker.errors import IdempotencyConflictError, JobNotFoundError
 from worker.ledger.keys import job_keys, webhook_id_of
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import AttemptKnowledge, Claim, Settlement
+from worker.ledger.retention import Retention
 
 from .support import (
     BOUND,
@@ -377,3 +378,16 @@ async def test_a_flushed_script_cache_is_not_noticed(redis: Redis, ledger: Ledge
     assert await ledger.settle(claim, BOUND)
     await client.script_flush()
     assert all(await ledger.open_many([new_job("x")]))
+
+
+@pytest.mark.parametrize(
+    ("state", "ttl_ms"),
+    [(JobState.FAILED, 5_000), (JobState.EXPIRED, 30_000), (JobState.UPDATED, 9_000)],
+)
+async def test_a_state_may_have_a_retention_of_its_own(redis: Redis, state: JobState, ttl_ms: int) -> None:
+    retention = Retention(30_000, {JobState.FAILED: 5_000, JobState.UPDATED: 9_000})
+    ledger = Ledger(redis, result_ttl_ms=1, first_look_ms=FIRST_LOOK_MS, retention=retention)
+    job = await opened(ledger)
+    claim = await claimed(ledger, job.job_id)
+    assert await ledger.settle(claim, Settlement(state, AttemptKnowledge.CLOSED))
+    assert ttl_ms - 2_000 < await redis.pttl(job_keys(job.job_id).job) <= ttl_ms

@@ -14,6 +14,7 @@ from tests.provider.proxy import proxying
 from tests.provider.test_client import BIND, BOUND, NONCE
 from tests.test_http import certificate, server_tls
 from worker import bootstrap
+from worker.bootstrap_callbacks import callback_http
 from worker.clock import SystemClock
 from worker.domain.outcome import Outcome, Verdict
 from worker.errors import SettingsError
@@ -120,7 +121,7 @@ async def test_callbacks_go_without_the_proxy() -> None:
     settings = Settings(
         http_proxy="http://127.0.0.1:1", callback_allow_http=True, callback_allow_nets="127.0.0.0/8", callback_ports=()
     )
-    client: HttpClient = bootstrap._callback_http(settings)
+    client: HttpClient = callback_http(settings)
     async with serving(always(answer())) as server:
         got = await client.post(server.url, headers={}, total_timeout_ms=1_000)
         await client.aclose()

@@ -28,9 +28,11 @@ from worker.callbacks.receivers import receiver_of
 from worker.clock import Clock
 from worker.domain.job import DoubtProbe, JobKind, JobState, Lane
 from worker.domain.outcome import Outcome
+from worker.errors import SealError
 from worker.ledger.callback_records import OwedCallback
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import AttemptKnowledge, BrokenRecordError, Claim, Settlement
+from worker.ledger.unreadable import KEY_MISSING, KEY_MISSING_MS
 from worker.logs import get_log, working_on
 from worker.progress import Progress
 from worker.provider.api import ProviderApi
@@ -159,7 +161,7 @@ class Attempts:
         asked_ms = self.clock.monotonic_ms()
         try:
             claim = await self.ledger.claim(job_id, lane, token=secrets.token_hex(8), lease_ms=self.rules.lease_ms)
-        except BrokenRecordError as broken:
+        except (BrokenRecordError, SealError) as broken:
             _log.error("job's record is broken", job_id=job_id, lane=lane.value, message=str(broken))
             return "broken"
         if isinstance(claim, str):
@@ -216,7 +218,11 @@ class Attempts:
             return self._cut_short(lease, "worker.stopped", 0)
         except (RedisError, OSError) as failure:
             _log.warning("Redis is away, a job waits", job_id=claim.job_id, error=type(failure).__name__)
-            return self._cut_short(lease, "redis.away", _REDIS_AWAY_MS)
+            code, delay_ms = "redis.away", _REDIS_AWAY_MS
+        except SealError as sealed:  # of another record that the job needs
+            _log.error("a record cannot be read, a job waits", job_id=claim.job_id, message=str(sealed))
+            code, delay_ms = KEY_MISSING, KEY_MISSING_MS
+        return self._cut_short(lease, code, delay_ms)
 
     async def _work(self, lease: Lease) -> Settlement:
         if lease.claim.kind is JobKind.REBIND:

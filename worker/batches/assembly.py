@@ -4,23 +4,33 @@ from redis.asyncio import Redis
 
 from worker.batches.desk import Ask, BatchStore
 from worker.batches.feeding import Feeder
+from worker.batches.retention import BatchRetention
 from worker.batches.row_codec import RowCodec
 from worker.batches.row_jobs import NamedBindings, RowJobs, SecretNames
 from worker.batches.rows import Row
 from worker.batches.starting import Starting
 from worker.clock import Clock
+from worker.domain.durations import duration_ms
 from worker.intake.acceptance import Acceptance
 from worker.ledger.batch_feed import FeedLedger
 from worker.ledger.batches import BatchLedger
 from worker.ledger.ledger import Ledger
+from worker.ledger.seal import NO_SEAL, Seal
 from worker.publisher import Announcer
+from worker.settings import Settings
 
 _LEASE_MS = 10_000
 
 
-def build_batches(redis: Redis) -> BatchLedger[Row]:
+def build_batches(redis: Redis, seal: Seal = NO_SEAL) -> BatchLedger[Row]:
     """The batches of the ledger."""
-    return BatchLedger(redis, RowCodec.row_of)
+    return BatchLedger(redis, RowCodec.row_of, seal)
+
+
+def build_batch_retention(settings: Settings, redis: Redis, seal: Seal, clock: Clock) -> BatchRetention | None:
+    """Removes batches in time; None where no setting says when."""
+    keep = settings.retention.batch
+    return None if keep is None else BatchRetention(build_batches(redis, seal), duration_ms(keep), clock)
 
 
 def build_starting(store: BatchStore, ask: Ask, acceptance: Acceptance, secrets: SecretNames) -> Starting:
@@ -46,6 +56,7 @@ def build_feeder(
     clock: Clock,
     give_up_ms: int,
     lease_ms: int = _LEASE_MS,
+    seal: Seal = NO_SEAL,
 ) -> Feeder:
     """Feeds the batches that messages name; a process that does not consume the batch lane gets none.
 
@@ -59,6 +70,7 @@ def build_feeder(
         clock: of this process.
         give_up_ms: after which the callback of a batch's end is given up.
         lease_ms: after which a feeder that is not heard of is replaced.
+        seal: of the numbers in Redis.
     """
-    feed = FeedLedger(redis, ledger, lease_ms=lease_ms, give_up_ms=give_up_ms)
+    feed = FeedLedger(redis, ledger, lease_ms=lease_ms, give_up_ms=give_up_ms, seal=seal)
     return Feeder(feed, RowJobs(acceptance, bindings, secrets), announcer, clock)

@@ -17,7 +17,7 @@ from worker.batches.checking import BadRow
 from worker.batches.lines import ENCODINGS
 from worker.batches.opening import InputForm, open_table
 from worker.batches.sources import STANDARD_INPUT, Source
-from worker.bootstrap import receiver_rules
+from worker.bootstrap_callbacks import receiver_rules
 from worker.cli import renewal_options
 from worker.cli.output import Exit, complain, print_json, refuse
 from worker.domain.masking import mask_text

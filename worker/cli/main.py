@@ -60,6 +60,15 @@ class Commands(LazyGroup):
             "worker.cli.renewals_group:app",
             "Bindings that are kept: renewed before their end, for as long as they are needed.",
         ),
+        "keys": LazyCommand(
+            "worker.cli.keys:app",
+            "The keys that seal phone numbers in Redis: make one, see what is under each, rotate.",
+        ),
+        "forget": LazyCommand(
+            "worker.cli.forget:forget",
+            "Find all jobs and batch rows that name a number as A or B, show them masked, and erase those that have "
+            "ended.",
+        ),
         "pace": LazyCommand("worker.cli.pace:app", "See and bound how fast the provider is called."),
         "doctor": LazyCommand(
             "worker.cli.doctor:doctor",

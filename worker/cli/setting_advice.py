@@ -17,6 +17,7 @@ GROUPS: Sequence[tuple[str, str]] = (
     ("AXN_DOUBT__PROBE_AFTER", "Finding out what became of an attempt"),
     ("AXN_RENEWAL__SPREAD", "Renewals"),
     ("AXN_TRACES__ENABLED", "Traces"),
+    ("AXN_ENCRYPTION__KEYS", "Numbers at rest"),
 )
 """Each begins at this variable: one that is put beside its kin is told with them."""
 
@@ -110,6 +111,15 @@ ADVICE: Mapping[str, str] = {
     "AXN_RENEWAL__SPREAD": "many bindings of one moment: more",
     "AXN_RENEWAL__IN_FLIGHT": "renewals that come late although the pace has room",
     "AXN_RENEWAL__LEASE": "hardly ever",
+    "AXN_ENCRYPTION__KEYS": "a dump of Redis must show no number (docs/privacy.md)",
+    "AXN_ENCRYPTION__INDEX_KEY": "together with the keys, once",
+    "AXN_RETENTION__BOUND": "by how long a person may look for what became of one",
+    "AXN_RETENTION__UPDATED": "the same",
+    "AXN_RETENTION__UNBOUND": "the same",
+    "AXN_RETENTION__FAILED": "the same; failed ones are looked into longest",
+    "AXN_RETENTION__EXPIRED": "the same",
+    "AXN_RETENTION__CANCELLED": "hardly ever",
+    "AXN_RETENTION__BATCH": "batches come by the day: their rows hold numbers",
     "AXN_TRACES__ENABLED": "a collector of OpenTelemetry takes them",
     "AXN_TRACES__SHARE": "by what the collector can hold",
     "AXN_TRACES__TO_RECEIVERS": "receivers of your own that are traced, too",

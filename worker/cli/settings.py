@@ -114,7 +114,7 @@ def _bounds(field: FieldInfo) -> str:
 
 
 def _shown(default: Any) -> str:
-    if isinstance(default, SecretStr) or default in ("", ()):
+    if isinstance(default, SecretStr) or default in ("", (), None):
         return "–"
     if isinstance(default, bool):
         return "`1`" if default else "`0`"

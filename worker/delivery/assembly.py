@@ -14,6 +14,7 @@ from worker.delivery.tries import Sender, Tries
 from worker.ledger.callback_order import CallbackOrder
 from worker.ledger.callbacks import DEFAULT_DEAD_TTL_MS, CallbackLedger
 from worker.ledger.receivers import ReceiverLedger, ReceiverRules
+from worker.ledger.seal import NO_SEAL, Seal
 from worker.progress import Progress
 from worker.tracing import UNTRACED, Tracer
 
@@ -61,9 +62,10 @@ def build_delivery(
     receivers: ReceiverRules | None = None,
     random_share: Callable[[], float] = random.random,
     traces: Tracer = UNTRACED,
+    seal: Seal = NO_SEAL,
 ) -> Delivery:
     """The delivery of one worker process."""
-    ledger = CallbackLedger(redis, give_up_ms=rules.give_up_ms, dead_ttl_ms=rules.dead_ttl_ms)
+    ledger = CallbackLedger(redis, give_up_ms=rules.give_up_ms, dead_ttl_ms=rules.dead_ttl_ms, seal=seal)
     places = ReceiverLedger(redis, receivers or rules.receivers(), process=secrets.token_hex(8))
     return Delivery(
         ledger,

@@ -19,10 +19,12 @@ from worker.doctor.local_checks import (
     check_files,
     check_pace,
 )
+from worker.doctor.privacy_checks import check_numbers
 from worker.doctor.provider_checks import check_account, check_provider_clock
 from worker.doctor.redis_checks import check_redis
 from worker.domain.durations import duration_ms
 from worker.errors import SettingsError
+from worker.ledger.assembly import build_seal
 from worker.ledger.callback_secrets import CallbackSecrets
 from worker.provider.assembly import build_provider, provider_http
 from worker.redis_scripts import connect
@@ -58,6 +60,8 @@ async def examine(clock: Clock, *, with_provider: bool = True) -> AsyncIterator[
             yield finding
         has_redis = not any(finding.area == "redis" and finding.level is Level.ERROR for finding in found)
         yield check_callback_keys(settings, await _owners(redis) if has_redis else None)
+        if has_redis and is_startable:
+            yield await check_numbers(redis, build_seal(settings))
     yield check_callback_guard(settings)
     for finding in await asyncio.to_thread(check_broker, build_app(settings)):
         yield finding

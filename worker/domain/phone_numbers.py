@@ -13,6 +13,7 @@ from pydantic import AfterValidator
 _MOBILE = r"1\d{10}"
 _LANDLINE = r"0[1-9]\d{8,10}"
 _NUMBER_95 = r"95\d{3,18}"
+_AREA_AND_NUMBER = range(9, 12)
 _CUSTOMER = re.compile(rf"{_MOBILE}|{_LANDLINE}", re.ASCII)
 _PRIVATE = re.compile(rf"{_MOBILE}|{_LANDLINE}|{_NUMBER_95}", re.ASCII)
 
@@ -28,6 +29,22 @@ def _customer_number(number: str) -> str:
 def is_customer_number(text: str) -> bool:
     """Whether the text is a number that A or B may have."""
     return _CUSTOMER.fullmatch(text) is not None
+
+
+def plain_number(text: str) -> str:
+    """A customer's number as requests give it, from however a person writes it: +86 138-0000-0000.
+
+    Raises:
+        ValueError: it is none.
+    """
+    digits = re.sub(r"[\s().-]", "", text)
+    if digits.startswith("+"):
+        digits = digits.removeprefix("+86") if digits.startswith("+86") else ""
+    elif not is_customer_number(digits):
+        digits = re.sub(r"^(0086|86)", "", digits)
+    if len(digits) in _AREA_AND_NUMBER and not is_customer_number(digits):
+        digits = f"0{digits}"  # +86 571 …
+    return _customer_number(digits)
 
 
 def _private_number(number: str) -> str:

@@ -51,7 +51,7 @@ class NamedBindings:
         return {
             change: binding
             for (change, _), (digest, binding) in zip(keyed, filings, strict=True)
-            if binding.binding_id and digest == change.digest()
+            if binding.binding_id and self._ledger.is_digest(digest, change.digest())
         }
 
     async def _of_orders(self, changes: Sequence[ChangeRequest]) -> dict[ChangeRequest, Binding | str]:

@@ -16,6 +16,8 @@ from worker.ledger.keys import job_keys
 from worker.ledger.records import NewJob
 from worker.ledger.registration import digests_of, expires_at_of
 from worker.ledger.renewal_keys import renewals_due_key, renewals_failing_key, renewals_key
+from worker.ledger.seal import NO_SEAL, Seal
+from worker.ledger.sealed_records import sealed_pairs
 from worker.redis_scripts import load_script
 
 
@@ -51,9 +53,11 @@ class AdoptedBindings:
     Args:
         redis: a client that decodes replies to text.
         result_ttl_ms: how long a finished job's record stays.
+        seal: of the numbers in Redis.
     """
 
-    def __init__(self, redis: Redis, *, result_ttl_ms: int) -> None:
+    def __init__(self, redis: Redis, *, result_ttl_ms: int, seal: Seal = NO_SEAL) -> None:
+        self._seal = seal
         self._result_ttl_ms = result_ttl_ms
         self._adopt = load_script(redis, "worker.ledger", "adopt_binding")
         self._forget = load_script(redis, "worker.ledger", "forget_binding")
@@ -80,9 +84,10 @@ class AdoptedBindings:
         more = {"subs_id": found.subs_id, "phone_no_x": found.phone_no_x, "adopted_by": found.adopted_by}
         names = names_of(found.subs_id, found.phone_no_x, found.parameters)
         keys = job_keys(found.binding_id)
+        pairs = sealed_pairs(self._seal, found.binding_id, [*record.pairs(), *flatten(more.items())])
         status = await self._adopt(
             [keys.job, keys.bindings, keys.binding_index],
-            [found.binding_id, expires_at, digests_of(names), *record.pairs(), *flatten(more.items())],
+            [found.binding_id, expires_at, digests_of(names, self._seal), *pairs],
         )
         return bool(status)
 

@@ -16,6 +16,8 @@ from worker.ledger.callback_records import OwedCallback
 from worker.ledger.keys import ALL_PARTITIONS, callback_key
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import NewJob
+from worker.ledger.seal import NO_SEAL, Seal
+from worker.ledger.sealed_records import sealed_pairs
 from worker.redis_scripts import load_script
 
 _CONFLICT, _KNOWN = -1, 0
@@ -85,10 +87,12 @@ class FeedLedger:
         ledger: files the jobs.
         lease_ms: after which a feeder that is not heard of is replaced.
         give_up_ms: after which the callback of a batch's end is given up.
+        seal: of the numbers in Redis.
     """
 
-    def __init__(self, redis: Redis, ledger: Ledger, *, lease_ms: int, give_up_ms: int) -> None:
+    def __init__(self, redis: Redis, ledger: Ledger, *, lease_ms: int, give_up_ms: int, seal: Seal = NO_SEAL) -> None:
         self._redis = redis
+        self._seal = seal
         self._ledger = ledger
         self.lease_ms = lease_ms
         self._give_up_ms = give_up_ms
@@ -134,7 +138,7 @@ class FeedLedger:
 
     async def rows(self, batch_id: str, chunk: int) -> list[str]:
         """The texts of a chunk's rows."""
-        return await read_rows(self._redis, batch_id, chunk)
+        return await read_rows(self._redis, batch_id, chunk, self._seal)
 
     async def outcomes(self, batch_id: str, chunk: int) -> dict[int, WrittenOutcome]:
         """A chunk's outcomes so far, by the rows' indexes."""
@@ -182,7 +186,10 @@ class FeedLedger:
             for row in rows:
                 message = row.message[:_CUT_MESSAGE]
                 outcome = WrittenOutcome(REFUSED, row.place.round_, code=row.code, message=message)
-                arguments: list[str | int] = [row.place.index, row.place.round_, row.digest, str(outcome), row.code]
+                arguments: list[str | int] = [
+                    *(row.place.index, row.place.round_),
+                    *(" ".join(self._seal.digests(row.digest)), str(outcome), row.code),
+                ]
                 await self._refuse(row.place.row_keys(row.job_id), arguments, client=pipeline)
             replies = await pipeline.execute()
         await self._adopt_known(
@@ -234,7 +241,8 @@ class FeedLedger:
         from_callback = (callback_key(callback.webhook_id), callback.line_key) if callback else (keys.batch, keys.batch)
         arguments: list[str | int] = [held.token, keys.member]
         if callback:
-            arguments += [callback.member, self._give_up_ms, callback.line_member, *callback.pairs(held.batch_id)]
+            pairs = sealed_pairs(self._seal, callback.webhook_id, callback.pairs(held.batch_id))
+            arguments += [callback.member, self._give_up_ms, callback.line_member, *pairs]
         else:
             arguments += ["", 0, ""]
         return bool(await self._finish([keys.batch, keys.timetable, *from_callback], arguments))

@@ -15,6 +15,8 @@ from worker.errors import FieldFault, InvalidRequestError
 CHUNK_ROWS = 500
 """Most rows of a chunk."""
 DIGEST_BYTES = 16
+CHUNK_PLACE = "chunk:"
+"""And its number: where in its batch a chunk is sealed for."""
 _PACKING = 6
 _STATE, _CODE = "state:", "code:"
 
@@ -140,6 +142,6 @@ def packed(rows: Sequence[str]) -> tuple[bytes, bytes]:
     return hashlib.blake2s(text, digest_size=DIGEST_BYTES).digest(), zlib.compress(text, _PACKING)
 
 
-def unpacked(chunk: bytes) -> list[str]:
-    """The rows of a chunk as it stands in Redis."""
-    return zlib.decompress(chunk[DIGEST_BYTES:]).decode().split("\n")
+def unpacked(content: bytes) -> list[str]:
+    """The rows that were packed."""
+    return zlib.decompress(content).decode().split("\n")

@@ -13,6 +13,7 @@ from worker.domain.job import JobState, Lane
 from worker.domain.job_ids import partition_of
 from worker.ledger.keys import VERSION, job_keys, member_of, partition_tag, timetable_key
 from worker.ledger.records import Claim, Settlement
+from worker.ledger.seal import NO_SEAL, Seal
 from worker.messages import BATCH_MARK
 
 REFUSED = "refused"
@@ -146,17 +147,18 @@ class WrittenOutcome:
         """Whether the row may be tried anew, for one of these codes or, with None, for any but MAY_BE_DONE."""
         return self.state in RETRIABLE and (self.code != MAY_BE_DONE if codes is None else self.code in codes)
 
-    def told(self, job_id: str) -> RowOutcome:
+    def told(self, job_id: str, seal: Seal = NO_SEAL) -> RowOutcome:
         """As a report tells it.
 
         Args:
             job_id: of its job; none where it was refused.
+            seal: opens the numbers, which the scripts take from the job's record as they are.
         """
         return RowOutcome(
             state=self.state,
-            phone_no_x=self.phone_no_x,
+            phone_no_x=seal.opened(job_id, "phone_no_x", self.phone_no_x),
             subs_id=self.subs_id,
-            old_phone_no_x=self.old_phone_no_x,
+            old_phone_no_x=seal.opened(job_id, "old_phone_no_x", self.old_phone_no_x),
             code=self.code,
             message=self.message,
             tries=self.tries,

@@ -11,7 +11,16 @@ from redis.client import NEVER_DECODE
 from worker.domain.batch import Batch, BatchOptions, BatchState, RowOutcome, row_job_id
 from worker.errors import BatchConflictError, BatchNotFoundError
 from worker.ledger.audit import Audit
-from worker.ledger.batch_records import CHUNK_ROWS, BatchCounts, batch_from, options_text, packed, unpacked
+from worker.ledger.batch_records import (
+    CHUNK_PLACE,
+    CHUNK_ROWS,
+    DIGEST_BYTES,
+    BatchCounts,
+    batch_from,
+    options_text,
+    packed,
+    unpacked,
+)
 from worker.ledger.batch_rows import (
     MAY_BE_DONE,
     RETRIABLE,
@@ -23,6 +32,7 @@ from worker.ledger.batch_rows import (
     outcomes_key,
 )
 from worker.ledger.keys import ALL_PARTITIONS
+from worker.ledger.seal import NO_SEAL, Seal
 from worker.redis_faults import asking
 from worker.redis_scripts import load_script
 
@@ -51,15 +61,17 @@ class BatchLedger(Generic[RowT]):
     Args:
         redis: a client that decodes replies to text.
         row_of: reads a row from the text that it was put as.
+        seal: of the numbers in Redis.
     """
 
-    def __init__(self, redis: Redis, row_of: Callable[[str], RowT]) -> None:
+    def __init__(self, redis: Redis, row_of: Callable[[str], RowT], seal: Seal = NO_SEAL) -> None:
         self._redis = redis
+        self._seal = seal
         self._row_of = row_of
         self._audit = Audit(redis)
         self._create = load_script(redis, "worker.ledger", "create_batch")
         self._put_chunk = load_script(redis, "worker.ledger", "put_chunk")
-        self._seal = load_script(redis, "worker.ledger", "seal_batch")
+        self._end_upload = load_script(redis, "worker.ledger", "seal_batch")
         self._turn = load_script(redis, "worker.ledger", "turn_batch")
         self._remove = load_script(redis, "worker.ledger", "remove_batch")
 
@@ -98,9 +110,11 @@ class BatchLedger(Generic[RowT]):
         if not 1 <= len(rows) <= CHUNK_ROWS or number < 0:
             raise ValueError(f"a chunk has 1 to {CHUNK_ROWS} rows, and a number from 0")
         digest, content = packed(rows)
+        digest, other_digest = self._seal.digests_of_rows(digest)
+        content = self._seal.packed(batch_id, f"{CHUNK_PLACE}{number}", content)
         keys = [batch_keys(batch_id).batch, chunk_key(batch_id, number)]
         async with asking(self._redis):
-            status = await self._put_chunk(keys, [number, len(rows), digest, content])
+            status = await self._put_chunk(keys, [number, len(rows), digest, content, other_digest])
         if status == _MISSING:
             raise BatchNotFoundError(batch_id)
         if status < 0:
@@ -120,7 +134,7 @@ class BatchLedger(Generic[RowT]):
         """
         keys = batch_keys(batch_id)
         async with asking(self._redis):
-            status, there, chunks, top = await self._seal([keys.batch, keys.timetable], [rows, keys.member])
+            status, there, chunks, top = await self._end_upload([keys.batch, keys.timetable], [rows, keys.member])
         if status == _MISSING:
             raise BatchNotFoundError(batch_id)
         if not status:
@@ -244,7 +258,7 @@ class BatchLedger(Generic[RowT]):
         """All rows with their outcomes, in the input's order, a chunk at a time."""
         for chunk in range(await self._chunks(batch_id)):
             async with asking(self._redis, is_one_call=False):
-                rows = await read_rows(self._redis, batch_id, chunk)
+                rows = await read_rows(self._redis, batch_id, chunk, self._seal)
                 outcomes = await read_outcomes(self._redis, batch_id, chunk)
             for index, text in enumerate(rows):
                 row = self._row_of(text)
@@ -252,7 +266,7 @@ class BatchLedger(Generic[RowT]):
                 if written is None:
                     yield row, RowOutcome()
                 else:
-                    yield row, written.told(row_job_id(batch_id, row.key, written.round_))
+                    yield row, written.told(row_job_id(batch_id, row.key, written.round_), self._seal)
 
     async def remove(self, batch_id: str) -> None:
         """Take it out of the ledger: rows, outcomes, counts. Its jobs' own records stay for their time.
@@ -295,16 +309,17 @@ class BatchLedger(Generic[RowT]):
             await pipeline.execute()
 
 
-async def read_rows(redis: Redis, batch_id: str, chunk: int) -> list[str]:
+async def read_rows(redis: Redis, batch_id: str, chunk: int, seal: Seal = NO_SEAL) -> list[str]:
     """The texts of a chunk's rows.
 
     Raises:
         BatchNotFoundError: it is gone, with its batch.
+        SealError: they cannot be read with this seal's keys.
     """
     content = await redis.execute_command("GET", chunk_key(batch_id, chunk), **{NEVER_DECODE: []})  # type: ignore[no-untyped-call]
     if content is None:
         raise BatchNotFoundError(batch_id)
-    return unpacked(content)
+    return unpacked(seal.unpacked(batch_id, f"{CHUNK_PLACE}{chunk}", content[DIGEST_BYTES:]))
 
 
 async def read_outcomes(redis: Redis, batch_id: str, chunk: int) -> dict[int, WrittenOutcome]:

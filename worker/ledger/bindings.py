@@ -20,7 +20,9 @@ from worker.ledger.callback_records import flatten
 from worker.ledger.index_walk import walk_by_score
 from worker.ledger.keys import ALL_PARTITIONS, binding_index_key, bindings_key, job_keys
 from worker.ledger.records import is_bound_state
-from worker.ledger.registration import digest_of, expires_at_of
+from worker.ledger.registration import all_digests_of, expires_at_of
+from worker.ledger.seal import NO_SEAL, Seal
+from worker.ledger.sealed_records import opened_fields, sealed_json, sealed_pairs
 from worker.redis_scripts import load_script
 
 _ID_LENGTH = 26
@@ -92,10 +94,20 @@ class BindingLedger:
         keep_ms: how long a binding stays known after its end.
         result_ttl_ms: how long a finished job's record stays, at least.
         renewals: told of each change of an end or a status.
+        seal: of the numbers in Redis.
     """
 
-    def __init__(self, redis: Redis, *, keep_ms: int, result_ttl_ms: int, renewals: Rescheduling | None = None) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        keep_ms: int,
+        result_ttl_ms: int,
+        renewals: Rescheduling | None = None,
+        seal: Seal = NO_SEAL,
+    ) -> None:
         self.redis = redis
+        self._seal = seal
         self._keep_ms = keep_ms
         self._result_ttl_ms = result_ttl_ms
         self._renewals = renewals
@@ -110,15 +122,17 @@ class BindingLedger:
         """
         if not names:
             return []
-        digests = [digest_of(name) for name in names]
+        digests_of_names = [all_digests_of(name, self._seal) for name in names]
+        digests = [digest for digests in digests_of_names for digest in digests]
         pipeline = self.redis.pipeline(transaction=False)
         for partition in ALL_PARTITIONS:
             pipeline.hmget(binding_index_key(partition), digests)
         entries = await pipeline.execute()
-        return [
-            [ids[at : at + _ID_LENGTH] for ids in of_name if ids for at in range(0, len(ids), _ID_LENGTH)]
-            for of_name in zip(*entries, strict=True)
-        ]
+        by_digest = {
+            digest: [ids[at : at + _ID_LENGTH] for ids in of_digest if ids for at in range(0, len(ids), _ID_LENGTH)]
+            for digest, of_digest in zip(digests, zip(*entries, strict=True), strict=True)
+        }
+        return [[id_ for digest in digests for id_ in by_digest[digest]] for digests in digests_of_names]
 
     async def look_up(self, names: Sequence[BindingName]) -> list[list[BoundBinding]]:
         """The bindings with these names, ended ones too, in the names' order; those of one name oldest first."""
@@ -142,7 +156,7 @@ class BindingLedger:
         (seconds, micros), *replies = await pipeline.execute()
         now_ms = seconds * 1000 + micros // 1000
         return [
-            _binding_in(binding_id, dict(zip(_FIELDS, reply, strict=True)), now_ms)
+            _binding_in(binding_id, opened_fields(self._seal, binding_id, _FIELDS, reply), now_ms)
             for binding_id, reply in zip(binding_ids, replies, strict=True)
         ]
 
@@ -155,6 +169,10 @@ class BindingLedger:
         """
         keys = job_keys(binding_id)
         fields = {"subs_id": change.subs_id, "phone_no_x": change.phone_no_x}
+        compared = "" if change.compared is None else await self._stored_as(binding_id, change.compared)
+        if compared is None:
+            return False
+        parameters = json.dumps(dict(change.parameters), ensure_ascii=False, separators=(",", ":"))
         status = await self._change(
             [keys.job, keys.bindings, keys.binding_index],
             [
@@ -164,15 +182,27 @@ class BindingLedger:
                 change.status.value if change.status else "",
                 change.replaced_by,
                 change.expires_at or "",
-                json.dumps(dict(change.parameters), ensure_ascii=False, separators=(",", ":")),
-                "" if change.compared is None else json.dumps(dict(change.compared), ensure_ascii=False),
-                *flatten((name, value) for name, value in fields.items() if value),
+                sealed_json(self._seal, binding_id, "request", parameters),
+                compared,
+                *sealed_pairs(
+                    self._seal, binding_id, flatten((name, value) for name, value in fields.items() if value)
+                ),
             ],
         )
         is_changed = int(status) > 0
         if is_changed and self._renewals is not None and (change.status or change.expires_at):
             await self._renewals.reschedule(binding_id)
         return is_changed
+
+    async def _stored_as(self, binding_id: str, parameters: Mapping[str, str]) -> str | None:
+        """The text that a binding's parameters are stored as, sealed or not; None where they are others."""
+        client: Any = self.redis
+        text: str | None = await client.hget(job_keys(binding_id).job, "request")
+        opened = opened_fields(self._seal, binding_id, ("request",), [text])["request"]
+        try:
+            return text if json.loads(opened or "") == dict(parameters) else None
+        except ValueError:
+            return None
 
     async def sweep(self, most_per_partition: int = 100) -> tuple[int, bool]:
         """Forget bindings that ended longer ago than they stay known.

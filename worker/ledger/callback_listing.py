@@ -25,6 +25,7 @@ from worker.ledger.keys import (
     timetable_key,
     webhook_id_of,
 )
+from worker.ledger.seal import NO_SEAL, Seal
 
 _RECORDS_PER_PIPELINE = 200
 _LONGEST_ID = 120
@@ -45,10 +46,12 @@ class CallbackListing:
 
     Args:
         redis: a client that decodes replies to text.
+        seal: opens the bodies.
     """
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, seal: Seal = NO_SEAL) -> None:
         self._redis: Any = redis
+        self._seal = seal
 
     async def dead(
         self,
@@ -103,7 +106,9 @@ class CallbackListing:
         pipeline.hmget(keys.job, "fence", "callback_state", "callback_attempts")
         record, died_at, kept_until, job = await pipeline.execute()
         if record:
-            return callback_from_record(webhook_id, record, died_at=died_at or 0, kept_until=kept_until)
+            return callback_from_record(
+                webhook_id, record, died_at=died_at or 0, kept_until=kept_until, seal=self._seal
+            )
         return _as_its_job_tells(webhook_id, *job)
 
     async def of_job(self, job_id: str) -> str:
@@ -133,7 +138,9 @@ class CallbackListing:
         for webhook_id, _ in ids:
             pipeline.hmget(callback_key(webhook_id), LISTED_FIELDS)
         return [
-            callback_from_record(webhook_id, dict(zip(LISTED_FIELDS, values, strict=True)), died_at=score)
+            callback_from_record(
+                webhook_id, dict(zip(LISTED_FIELDS, values, strict=True)), died_at=score, seal=self._seal
+            )
             for (webhook_id, score), values in zip(ids, await pipeline.execute(), strict=True)
             if any(values)  # indexes outlive records
         ]

@@ -11,6 +11,9 @@ from enum import StrEnum
 from typing import Any
 
 from worker.domain.masking import mask_text, mask_value
+from worker.errors import SealError
+from worker.ledger.seal import NO_SEAL, Seal
+from worker.ledger.sealed_records import BODY, opened_value
 
 _LONGEST_ANSWER = 1024
 LISTED_FIELDS = (
@@ -106,11 +109,19 @@ class Callback:
 
 
 def callback_from_record(
-    webhook_id: str, record: Mapping[str, str | None], *, died_at: float = 0, kept_until: int = 0
+    webhook_id: str,
+    record: Mapping[str, str | None],
+    *,
+    died_at: float = 0,
+    kept_until: int = 0,
+    seal: Seal = NO_SEAL,
 ) -> Callback:
     """Read a callback's hash. What cannot be read of it is left out: a person looks at it, perhaps because of that."""
     is_dead = record.get("state") == CallbackState.DEAD
-    body = _text(record, "body")
+    try:
+        body = opened_value(seal, webhook_id, BODY, _text(record, "body"))
+    except SealError:
+        body = ""
     return Callback(
         webhook_id=webhook_id,
         job_id=_text(record, "job_id"),

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from redis.asyncio import Redis
 
 from worker.domain.job import Lane
+from worker.errors import SealError
 from worker.ledger.callback_records import CallbackClaim, CallbackHead, line_of
 from worker.ledger.keys import (
     ALL_PARTITIONS,
@@ -23,10 +24,15 @@ from worker.ledger.keys import (
     split_member,
     timetable_key,
 )
+from worker.ledger.seal import NO_SEAL, Seal
+from worker.ledger.sealed_records import BODY, opened_value
+from worker.logs import get_log
 from worker.redis_scripts import load_script
 
 DEFAULT_GIVE_UP_MS = 4 * 86_400_000
 DEFAULT_DEAD_TTL_MS = 30 * 86_400_000
+_UNREADABLE_LOOK_MS = 60_000
+_log = get_log(__name__)
 
 
 class CallbackLedger:
@@ -36,12 +42,19 @@ class CallbackLedger:
         redis: a client that decodes replies to text.
         give_up_ms: how long a callback is tried for that a person has brought back.
         dead_ttl_ms: how long one that was given up stays on record.
+        seal: opens the bodies.
     """
 
     def __init__(
-        self, redis: Redis, *, give_up_ms: int = DEFAULT_GIVE_UP_MS, dead_ttl_ms: int = DEFAULT_DEAD_TTL_MS
+        self,
+        redis: Redis,
+        *,
+        give_up_ms: int = DEFAULT_GIVE_UP_MS,
+        dead_ttl_ms: int = DEFAULT_DEAD_TTL_MS,
+        seal: Seal = NO_SEAL,
     ) -> None:
         self._redis = redis
+        self._seal = seal
         self._give_up_ms = give_up_ms
         self._dead_ttl_ms = dead_ttl_ms
         self._claim = load_script(redis, "worker.ledger", "claim_callback")
@@ -81,13 +94,21 @@ class CallbackLedger:
         _, tries, is_late, *flat = reply
         record = dict(zip(flat[::2], flat[1::2], strict=True))
         order_key = record.get("order_key", "")
+        try:
+            body = opened_value(self._seal, webhook_id, BODY, record["body"])
+        except SealError as sealed:
+            if not int(is_late):
+                _log.error("callback cannot be read by this process", webhook_id=webhook_id, message=str(sealed))
+                await self._park(*self._parking(webhook_id, host, token, _UNREADABLE_LOOK_MS))
+                return None
+            body = ""  # nothing will be sent of it
         return CallbackClaim(
             webhook_id=webhook_id,
             token=token,
             job_id=record["job_id"],
             url=record["url"],
             host=host,
-            body=record["body"],
+            body=body,
             tries=int(tries),
             late_error=_late_error(record) if int(is_late) else "",
             order_name=order_name(host, order_key) if order_key else "",

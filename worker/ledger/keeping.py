@@ -14,7 +14,7 @@ from worker.domain.job_ids import partition_of
 from worker.domain.renewal import DEFAULT_SPREAD, RenewalPolicy, due_at
 from worker.ledger.keys import job_keys, timetable_key
 from worker.ledger.records import Claim, Settlement
-from worker.ledger.registration import registration_of
+from worker.ledger.registration import bound_until
 from worker.ledger.renewal_keys import renewal_member, renewals_due_key, renewals_failing_key, renewals_key
 from worker.provider.nonce import new_seed
 from worker.redis_scripts import load_script
@@ -40,7 +40,7 @@ class Keeping:
 
         A job that makes a binding anew, and says nothing of how it is kept, carries the old one's policy over.
         """
-        expires_at, _ = registration_of(claim, settlement)
+        expires_at = bound_until(claim, settlement)
         if not expires_at:
             return settlement
         text = str(settlement.fields.get("renew", claim.renew))

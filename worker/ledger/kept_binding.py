@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 from worker.domain.expiration import parse_expiration, unix_ms
 from worker.domain.job import JobState, OnDoubt
 from worker.domain.renewal import RenewalPolicy
+from worker.errors import SealError
 from worker.ledger.callback_records import NO_WISHES, CallbackWishes
+from worker.ledger.seal import NO_SEAL, Seal
+from worker.ledger.sealed_records import opened_record
+from worker.logs import get_log
+
+_log = get_log(__name__)
 
 FIELDS = (
     "state", "binding", "subs_id", "phone_no_x", "request", "finished_at", "on_doubt", "renew", "renew_seed",
@@ -113,15 +119,24 @@ TO_BE_UNBOUND = "to_be_unbound"
 """Its order was closed, kept or not, and it is to be ended."""
 
 
-def kept_binding(binding_id: str, record: Mapping[str, str | None], now_ms: int) -> KeptBinding | str:
-    """Read a record's `FIELDS`; else why it is nothing to renew. A record that does not read is not kept."""
+def kept_binding(
+    binding_id: str, record: Mapping[str, str | None], now_ms: int, seal: Seal = NO_SEAL
+) -> KeptBinding | str:
+    """Read a record's `FIELDS`; else why it is nothing to renew. A record that does not read is not kept.
+
+    One whose numbers cannot be read without a key that this process lacks is `NOT_YET`: it is looked at again.
+    """
     state = record["state"] or ""
     if state not in _BOUND:
         return NOT_KEPT if state in ("", *_ENDED) else NOT_YET
     if record["renew_closed"] == UNBIND and not record["renew_step"] and record["binding"] in (None, ACTIVE):
         return TO_BE_UNBOUND
+    known = {name: value for name, value in record.items() if value is not None}
     try:
-        return _kept(binding_id, {name: value for name, value in record.items() if value is not None}, now_ms)
+        return _kept(binding_id, opened_record(seal, binding_id, known), now_ms)
+    except SealError as sealed:
+        _log.error("binding cannot be renewed by this process", binding_id=binding_id, message=str(sealed))
+        return NOT_YET
     except (ValueError, TypeError, KeyError):
         return NOT_KEPT
 

@@ -11,21 +11,25 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
-from worker.domain.binding import Binding
 from worker.domain.job import Job, JobState, Lane, Orphan
 from worker.domain.job_ids import partition_of
 from worker.domain.renewal import DEFAULT_SPREAD
-from worker.errors import IdempotencyConflictError, JobNotFoundError
+from worker.errors import IdempotencyConflictError, JobNotFoundError, SealError
 from worker.ledger.batch_rows import RowPlace, keys_of_row
 from worker.ledger.callback_order import CallbackOrder
 from worker.ledger.callback_records import OwedCallback, flatten
 from worker.ledger.callbacks import DEFAULT_GIVE_UP_MS
 from worker.ledger.closed_orders import closed_orders_key
+from worker.ledger.filed_bindings import FiledBindings
 from worker.ledger.keeping import Keeping
 from worker.ledger.keys import callback_key, job_keys, member_of
 from worker.ledger.records import Claim, NewJob, Settlement, claim_from_record, job_from_record
-from worker.ledger.registration import binding_changed_by, binding_in, order_of, registration_of
+from worker.ledger.registration import order_of, registration_of
 from worker.ledger.renewal_keys import is_renewal_over, renewal_member, renewals_key
+from worker.ledger.retention import Retention
+from worker.ledger.seal import NO_SEAL, Seal
+from worker.ledger.sealed_records import ORPHAN_PREFIX, sealed_pairs, sealed_value
+from worker.ledger.unreadable import put_off
 from worker.messages import RENEWAL_MARK
 from worker.redis_faults import asking
 from worker.redis_scripts import load_script
@@ -33,14 +37,11 @@ from worker.runtime import end_tasks
 from worker.tracing import UNTRACED, Tracer
 
 _CONFLICT = -1
-_NAMED_BINDING = (
-    "digest", "binding_id", "subs_id", "phone_no_x", "request", "old_subs_id", "old_phone_no_x", "old_pool_key"
-)  # fmt: skip
 _JOBS_PER_PIPELINE = 200
 """About as much as a socket takes at once."""
 
 
-class Ledger:
+class Ledger(FiledBindings):
     """The only truth about jobs.
 
     Args:
@@ -52,6 +53,8 @@ class Ledger:
         order_look_ms: when somebody looks whether the next callback of an order key got its turn.
         renewal_spread: see `Keeping`.
         traces: tells the trace in which a job is filed.
+        retention: how long finished jobs of some states stay, where that is another time.
+        seal: of the numbers in Redis.
     """
 
     def __init__(
@@ -65,9 +68,11 @@ class Ledger:
         order_look_ms: int = 30_000,
         renewal_spread: float = DEFAULT_SPREAD,
         traces: Tracer = UNTRACED,
+        retention: Retention | None = None,
+        seal: Seal = NO_SEAL,
     ) -> None:
-        self._redis = redis
-        self._result_ttl_ms = result_ttl_ms
+        super().__init__(redis, seal)
+        self._retention = retention or Retention(result_ttl_ms)
         self._first_look_ms = first_look_ms
         self._rescues = rescues
         self._give_up_ms = give_up_ms
@@ -142,15 +147,15 @@ class Ledger:
         deadline_at = "" if job.deadline_at_ms is None else str(job.deadline_at_ms)
         head = [
             member_of(job.lane, job.job_id),
-            job.digest,
+            " ".join(self._seal.digests(job.digest)),
             str(self._first_look_ms),
             deadline_in,
             deadline_at,
             job.seed,
         ]
         counts = [RowPlace.parse(job.batch).counts_key(job.job_id)] if job.batch else []
-        trace = self._traces.here()
-        return [keys.job, keys.timetable, *counts], head + job.pairs() + (["trace", trace] if trace else [])
+        trace, pairs = self._traces.here(), sealed_pairs(self._seal, job.job_id, job.pairs())
+        return [keys.job, keys.timetable, *counts], head + pairs + (["trace", trace] if trace else [])
 
     async def claim(self, job_id: str, lane: Lane, *, token: str, lease_ms: int, resume: str = "") -> Claim | str:
         """Take the lease of a job, if it may be worked on.
@@ -169,13 +174,23 @@ class Ledger:
         Raises:
             BrokenRecordError: this release cannot read its record. The lease is taken all the same, and runs out: as
                 often as the ledger's `rescues` allow somebody else may try, then the job is poison.
+            SealError: this process lacks the key of its numbers. The job waits for a while, or is in doubt as before.
         """
         keys = job_keys(job_id)
         reply = await self._claim(
             [keys.job, keys.timetable, keys.in_doubt, keys.failed],
-            [member_of(lane, job_id), token, lease_ms, self._rescues, self._result_ttl_ms, keys.ended_channel, resume],
+            [
+                *(member_of(lane, job_id), token, lease_ms, self._rescues),
+                *(self._retention.ms(JobState.FAILED), keys.ended_channel, resume),
+            ],
         )
-        return claim_from_record(reply, job_id, token) if reply[0] == "claimed" else str(reply[0])
+        if reply[0] != "claimed":
+            return str(reply[0])
+        try:
+            return claim_from_record(reply, job_id, token, self._seal)
+        except SealError:
+            await self._settle_now(*put_off(reply, job_id, token))
+            raise
 
     async def renew(self, claims: Sequence[Claim], *, lease_ms: int) -> list[bool]:
         """Lengthen leases, in one pipeline. False for a job that has another owner by now, or is settled."""
@@ -202,8 +217,8 @@ class Ledger:
     async def _settle_now(self, claim: Claim, settlement: Settlement) -> bool:
         keys = job_keys(claim.job_id)
         callback = settlement.callback
-        fields = flatten(settlement.fields.items())
-        expires_at, names = registration_of(claim, settlement)
+        fields = sealed_pairs(self._seal, claim.job_id, flatten(settlement.fields.items()))
+        expires_at, names = registration_of(claim, settlement, self._seal)
         order, partition = order_of(claim, settlement), partition_of(claim.job_id)
         settle_keys = [
             keys.job,
@@ -226,7 +241,7 @@ class Ledger:
                 settlement.state.value,
                 settlement.delay_ms,
                 settlement.knowledge.value,
-                self._result_ttl_ms,
+                self._retention.ms(settlement.state),
                 keys.ended_channel,
                 *(_times_of(callback, self._give_up_ms) if callback else ("", 0, 0, 0, "")),
                 settlement.grace_ms,
@@ -236,7 +251,7 @@ class Ledger:
                 order,
                 renewal_member(partition),
                 *fields,
-                *(callback.pairs(claim.job_id) if callback else ()),
+                *self._pairs_of(callback, claim.job_id),
             ],
         )
         return bool(status)
@@ -249,6 +264,7 @@ class Ledger:
         """
         keys = job_keys(claim.job_id)
         text = json.dumps(dataclasses.asdict(orphan), separators=(",", ":"))
+        text = sealed_value(self._seal, claim.job_id, f"{ORPHAN_PREFIX}{orphan.subs_id}", text)
         status = await self._report_orphan(
             [
                 keys.job,
@@ -263,10 +279,13 @@ class Ledger:
                 orphan.subs_id,
                 *((callback.member, self._give_up_ms) if callback else ("", 0)),
                 *((callback.deadline_at, callback.line_member) if callback else (0, "")),
-                *(callback.pairs(claim.job_id) if callback else ()),
+                *self._pairs_of(callback, claim.job_id),
             ],
         )
         return bool(status == 1)
+
+    def _pairs_of(self, callback: OwedCallback | None, job_id: str) -> list[str]:
+        return sealed_pairs(self._seal, callback.webhook_id, callback.pairs(job_id)) if callback else []
 
     async def claim_of_ended(self, job_id: str) -> Claim:
         """An ended job as a claim shows it; no lease is taken.
@@ -279,7 +298,7 @@ class Ledger:
         if not record:
             raise JobNotFoundError(job_id)
         head = ["claimed", "0", record.get("fence", "0"), record.get("attempts", "0"), "0", "0", "0", "0", "0"]
-        return claim_from_record([*head, *flatten(record.items())], job_id, token="")
+        return claim_from_record([*head, *flatten(record.items())], job_id, "", self._seal)
 
     async def has_ended(self, job_id: str) -> bool:
         """Whether no worker will move this job any more; so, too, where its record is gone.
@@ -304,36 +323,7 @@ class Ledger:
             record: dict[str, str] = await self._redis.hgetall(job_keys(job_id).job)  # type: ignore[assignment, unused-ignore]
         if not record:
             raise JobNotFoundError(job_id)
-        return job_from_record(job_id, record)
-
-    async def bindings_of(self, job_ids: Sequence[str]) -> list[Binding | str]:
-        """What these jobs have bound, in one pipeline.
-
-        Returns:
-            A job's binding, or the state of one that has none; empty for a job without a record.
-
-        Raises:
-            LedgerUnavailableError: says what is wrong with Redis.
-        """
-        async with asking(self._redis, is_one_call=False), self._redis.pipeline(transaction=False) as pipeline:
-            for job_id in job_ids:
-                pipeline.hmget(job_keys(job_id).job, ["state", "subs_id", "phone_no_x", "request"])
-            replies = await pipeline.execute()
-        return [binding_in(job_id, *reply) for job_id, reply in zip(job_ids, replies, strict=True)]
-
-    async def changes_filed_as(self, job_ids: Sequence[str]) -> list[tuple[str, Binding]]:
-        """Of jobs that change a binding: the digest of the request, and the binding; all empty where there is no job.
-
-        Raises:
-            LedgerUnavailableError: says what is wrong with Redis.
-        """
-        if not job_ids:
-            return []
-        async with asking(self._redis, is_one_call=False), self._redis.pipeline(transaction=False) as pipeline:
-            for job_id in job_ids:
-                pipeline.hmget(job_keys(job_id).job, _NAMED_BINDING)
-            replies = await pipeline.execute()
-        return [(digest or "", binding_changed_by(*named)) for digest, *named in replies]
+        return job_from_record(job_id, record, self._seal)
 
 
 def _times_of(callback: OwedCallback, give_up_ms: int) -> tuple[str, int, int, int, str]:

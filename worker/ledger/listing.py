@@ -12,9 +12,12 @@ from typing import Any
 from redis.asyncio import Redis
 
 from worker.domain.job import Job, JobKind, JobState, Lane
+from worker.errors import SealError
 from worker.ledger.index_walk import MEMBERS_PER_PAGE, Tell, in_batches, walk_by_score
 from worker.ledger.keys import ALL_PARTITIONS, VERSION, job_keys, partition_tag, split_member, timetable_key
 from worker.ledger.records import job_from_record
+from worker.ledger.seal import NO_SEAL, Seal
+from worker.ledger.sealed_records import is_sealed_field
 from worker.redis_faults import asking
 
 _INDEXED = (JobState.IN_DOUBT, JobState.FAILED)
@@ -40,7 +43,9 @@ class JobFilter:
         )
 
 
-async def list_jobs(redis: Redis, wanted: JobFilter, limit: int, tell: Tell = lambda _looked_at: None) -> list[Job]:
+async def list_jobs(
+    redis: Redis, wanted: JobFilter, limit: int, tell: Tell = lambda _looked_at: None, seal: Seal = NO_SEAL
+) -> list[Job]:
     """The wanted jobs, newest first; where no index stands in that order, the first ones found.
 
     Args:
@@ -48,24 +53,25 @@ async def list_jobs(redis: Redis, wanted: JobFilter, limit: int, tell: Tell = la
         wanted: which.
         limit: most jobs.
         tell: called with the number of jobs looked at so far.
+        seal: opens the numbers; those that it cannot open are left out.
 
     Raises:
         LedgerUnavailableError: Redis did not answer.
     """
     async with asking(redis, is_one_call=False):
-        found = await _found(redis, wanted, limit, tell)
+        found = await _found(redis, wanted, limit, tell, seal)
     if wanted.state in _INDEXED:
         return found
     return sorted(found, key=lambda job: job.accepted_at, reverse=True)
 
 
-async def _found(redis: Redis, wanted: JobFilter, limit: int, tell: Tell) -> list[Job]:
+async def _found(redis: Redis, wanted: JobFilter, limit: int, tell: Tell, seal: Seal) -> list[Job]:
     # By id: the scans of Redis may name a member twice.
     found: dict[str, Job] = {}
     looked_at = 0
     async with aclosing(in_batches(_ids(redis, wanted.state), _RECORDS_PER_PIPELINE)) as batches:
         async for ids in batches:
-            for job in await _read(redis, ids):
+            for job in await _read(redis, ids, seal):
                 if wanted.lets_through(job):
                     found.setdefault(job.job_id, job)
             looked_at += len(ids)
@@ -81,13 +87,20 @@ def _ids(redis: Redis, state: JobState | None) -> AsyncGenerator[str, None]:
     return _ids_of_timetables(redis) if state in _UNDER_WAY else _ids_of_records(redis)
 
 
-async def _read(redis: Redis, job_ids: list[str]) -> list[Job]:
+async def _read(redis: Redis, job_ids: list[str], seal: Seal) -> list[Job]:
     pipeline = redis.pipeline(transaction=False)
     for job_id in job_ids:
         pipeline.hgetall(job_keys(job_id).job)
     records = await pipeline.execute()
     # Indexes outlive records.
-    return [job_from_record(job_id, record) for job_id, record in zip(job_ids, records, strict=True) if record]
+    return [_job_of(job_id, record, seal) for job_id, record in zip(job_ids, records, strict=True) if record]
+
+
+def _job_of(job_id: str, record: dict[str, str], seal: Seal) -> Job:
+    try:
+        return job_from_record(job_id, record, seal)
+    except SealError:
+        return job_from_record(job_id, {name: value for name, value in record.items() if not is_sealed_field(name)})
 
 
 async def _ids_of_index(redis: Redis, state: JobState) -> AsyncGenerator[str, None]:

@@ -12,12 +12,12 @@ from worker.domain.job import Job, JobKind, JobState, Lane, OnDoubt, Orphan
 from worker.errors import AxnError
 from worker.ledger.callback_records import NO_WISHES, RECORD_VERSION, CallbackWishes, OwedCallback
 from worker.ledger.rebind_record import Rebinding
+from worker.ledger.seal import NO_SEAL, Seal
+from worker.ledger.sealed_records import ORPHAN_PREFIX, is_sealed_field, opened_record
 
 _REPLY_HEAD = 9
 _IS_POISON = 7
 EnumT = TypeVar("EnumT", bound=StrEnum)
-ORPHAN_PREFIX = "orphan:"
-"""Of the record's fields that hold an orphan each, as report_orphan.lua writes them."""
 
 
 class BrokenRecordError(AxnError):
@@ -193,16 +193,16 @@ class Settlement:
     callback: OwedCallback | None = None
 
 
-def claim_from_record(reply: list[str], job_id: str, token: str) -> Claim:
+def claim_from_record(reply: list[str], job_id: str, token: str, seal: Seal = NO_SEAL) -> Claim:
     """Read claim.lua's reply of status `claimed`.
 
     A poisonous job can be claimed with a record that is broken: its claim then holds no more than it takes to end it.
 
     Raises:
         BrokenRecordError: the record is of another version, or does not read as one.
+        SealError: its numbers cannot be read; nothing may be concluded from that.
     """
-    flat = reply[_REPLY_HEAD:]
-    record = dict(zip(flat[::2], flat[1::2], strict=True))
+    record = opened_record(seal, job_id, record_in(reply))
     try:
         _check_version(record)
         return _claim(record, _parameters_of(record), job_id, token, reply)
@@ -211,6 +211,18 @@ def claim_from_record(reply: list[str], job_id: str, token: str) -> Claim:
             raise
         told = {name: record.get(name, "") for name in ("callback_url", "callback_secret_name")}
         return _claim(told, {}, job_id, token, reply)
+
+
+def record_in(reply: Sequence[str]) -> dict[str, str]:
+    """The record in claim.lua's reply, as it stands in Redis."""
+    flat = reply[_REPLY_HEAD:]
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def claim_without_numbers(reply: list[str], job_id: str, token: str) -> Claim:
+    """The claim of a record whose numbers cannot be read: enough to put it off."""
+    readable = {name: value for name, value in record_in(reply).items() if not is_sealed_field(name)}
+    return _claim(readable, {}, job_id, token, reply)
 
 
 def is_poison(reply: Sequence[str]) -> bool:
@@ -278,12 +290,14 @@ def _claim(
         raise BrokenRecordError(f"unreadable ({type(unreadable).__name__})") from None
 
 
-def job_from_record(job_id: str, record: Mapping[str, str]) -> Job:
+def job_from_record(job_id: str, record: Mapping[str, str], seal: Seal = NO_SEAL) -> Job:
     """Read a job's hash as its producer may see it.
 
     Raises:
         BrokenRecordError: it tells no state that this release knows.
+        SealError: its numbers cannot be read.
     """
+    record = opened_record(seal, job_id, record)
     try:
         state = JobState(record.get("state", ""))
     except ValueError:

@@ -4,17 +4,18 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 
-from worker.domain.binding import Binding, BindingName, names_of
+from worker.domain.binding import Binding, BindingName, NameKind, names_of
 from worker.domain.expiration import parse_expiration, unix_ms
 from worker.ledger.closed_orders import order_digest
 from worker.ledger.records import Claim, Settlement, is_bound_state
+from worker.ledger.seal import NO_SEAL, Seal
 
 DIGEST_LENGTH = 14
 """56 bits: should two names ever share one, they share an entry, and who reads the bindings in it sees their names."""
 NOT_BOUND = (0, "")
 
 
-def registration_of(claim: Claim, settlement: Settlement) -> tuple[int, str]:
+def registration_of(claim: Claim, settlement: Settlement, seal: Seal = NO_SEAL) -> tuple[int, str]:
     """What settle.lua is told of a binding: its Expiration in Unix ms, and the digests of its names run together.
 
     Whoever makes a binding by a job that was not filed as a bind settles it with the field `request`: the parameters
@@ -23,26 +24,32 @@ def registration_of(claim: Claim, settlement: Settlement) -> tuple[int, str]:
     Returns:
         `NOT_BOUND` where nothing was bound, or nobody can tell until when.
     """
-    if not settlement.state.is_bound:
-        return NOT_BOUND
-    fields, parameters = settlement.fields, bound_parameters(claim, settlement)
+    parameters = bound_parameters(claim, settlement)
     expires_at = expires_at_of(parameters)
     if not expires_at:
         return NOT_BOUND
+    fields = settlement.fields
     names = names_of(str(fields.get("subs_id", "")), str(fields.get("phone_no_x", "")), parameters)
-    return expires_at, digests_of(names)
+    return expires_at, digests_of(names, seal)
+
+
+def bound_until(claim: Claim, settlement: Settlement) -> int:
+    """The Expiration of what was bound, in Unix ms; 0 where nothing was, or nobody can tell."""
+    return expires_at_of(bound_parameters(claim, settlement))
 
 
 def bound_parameters(claim: Claim, settlement: Settlement) -> Mapping[str, str]:
-    """BindAxn's parameters of the binding that a settlement tells of."""
-    fields = settlement.fields
-    parameters: Mapping[str, str] = json.loads(str(fields["request"])) if "request" in fields else claim.parameters
+    """BindAxn's parameters of the binding that a settlement tells of; empty where nothing was bound."""
+    if not settlement.state.is_bound:
+        return {}
+    given = settlement.fields.get("request")
+    parameters: Mapping[str, str] = claim.parameters if given is None else json.loads(str(given))
     return parameters
 
 
 def order_of(claim: Claim, settlement: Settlement) -> str:
     """The digest of the order that a binding is made for, as `closed_orders` has it; empty where there is neither."""
-    out_order_id = bound_parameters(claim, settlement).get("OutOrderId") if settlement.state.is_bound else ""
+    out_order_id = bound_parameters(claim, settlement).get("OutOrderId")
     return order_digest(out_order_id) if out_order_id else ""
 
 
@@ -54,15 +61,26 @@ def expires_at_of(parameters: Mapping[str, str]) -> int:
         return 0
 
 
-def digest_of(name: BindingName) -> str:
+def digest_of(name: BindingName, seal: Seal = NO_SEAL) -> str:
     """What a name is called in the index. The scripts that change and sweep bindings reckon it in the same way."""
-    text = f"{name.kind.value}:{name.value}"
+    value = seal.name_of(name.value) if name.kind is NameKind.PHONE_NO_X else name.value
+    return digest_of_text(f"{name.kind.value}:{value}")
+
+
+def all_digests_of(name: BindingName, seal: Seal) -> list[str]:
+    """What it is called now, and what it was called when it was written without keys."""
+    values = seal.names_of(name.value) if name.kind is NameKind.PHONE_NO_X else [name.value]
+    return [digest_of_text(f"{name.kind.value}:{value}") for value in values]
+
+
+def digest_of_text(text: str) -> str:
+    """The same of a name's kind, a colon, and what stands for its value in a record."""
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:DIGEST_LENGTH]
 
 
-def digests_of(names: Iterable[BindingName]) -> str:
+def digests_of(names: Iterable[BindingName], seal: Seal = NO_SEAL) -> str:
     """Their digests, run together."""
-    return "".join(map(digest_of, names))
+    return "".join([digest_of(name, seal) for name in names])
 
 
 def binding_in(
@@ -78,17 +96,3 @@ def named_in(binding_id: str | None, subs_id: str | None, phone_no_x: str | None
     """What a record's fields name."""
     pool_key = json.loads(request or "{}").get("PoolKey", "")
     return Binding(subs_id or "", phone_no_x or "", pool_key, binding_id or "")
-
-
-def binding_changed_by(
-    binding_id: str | None,
-    subs_id: str | None,
-    phone_no_x: str | None,
-    request: str | None,
-    *old: str | None,
-) -> Binding:
-    """Of a rebind, whose own are the new binding's, what its record tells of the old one."""
-    old_subs_id, old_phone_no_x, old_pool_key = old
-    if old_subs_id:
-        return Binding(old_subs_id, old_phone_no_x or "", old_pool_key or "", binding_id or "")
-    return named_in(binding_id, subs_id, phone_no_x, request)

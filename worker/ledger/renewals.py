@@ -29,6 +29,8 @@ from worker.ledger.renewal_keys import (
     renewals_key,
     renewals_lease_key,
 )
+from worker.ledger.seal import NO_SEAL, Seal
+from worker.ledger.sealed_records import sealed_pairs
 from worker.provider.nonce import new_seed
 from worker.redis_scripts import load_script
 
@@ -106,6 +108,7 @@ class Renewals:
         spread: as `Keeping` takes it.
         give_up_ms: after which a callback is given up in any case.
         order_look_ms: as `Ledger` takes it.
+        seal: of the numbers in Redis.
     """
 
     def __init__(
@@ -115,8 +118,10 @@ class Renewals:
         spread: float = DEFAULT_SPREAD,
         give_up_ms: int = DEFAULT_GIVE_UP_MS,
         order_look_ms: int = 30_000,
+        seal: Seal = NO_SEAL,
     ) -> None:
         self.redis = redis
+        self._seal = seal
         self.spread = spread
         self._give_up_ms = give_up_ms
         self._keeping = Keeping(redis, spread=spread)
@@ -175,7 +180,8 @@ class Renewals:
         """These bindings in one pipeline, or why they are none: a word of `kept_binding`."""
         now_ms, records = await self._records(binding_ids)
         return [
-            kept_binding(binding_id, record, now_ms) for binding_id, record in zip(binding_ids, records, strict=True)
+            kept_binding(binding_id, record, now_ms, self._seal)
+            for binding_id, record in zip(binding_ids, records, strict=True)
         ]
 
     async def _records(self, binding_ids: Sequence[str]) -> tuple[int, list[dict[str, str | None]]]:
@@ -208,7 +214,8 @@ class Renewals:
 
     async def _settle_now(self, kept: KeptBinding, end: RenewalEnd) -> bool:
         partition, keys, callback = partition_of(kept.binding_id), job_keys(kept.binding_id), end.callback
-        fields = flatten(end.fields.items())
+        fields = sealed_pairs(self._seal, kept.binding_id, flatten(end.fields.items()))
+        told = sealed_pairs(self._seal, callback.webhook_id, callback.pairs(kept.binding_id)) if callback else []
         status: int = await self._settle(
             [
                 keys.job,
@@ -236,7 +243,7 @@ class Renewals:
                 int(end.is_unclear),
                 len(fields),
                 *fields,
-                *(callback.pairs(kept.binding_id) if callback else ()),
+                *told,
             ],
         )
         return bool(status)
@@ -268,7 +275,7 @@ class Renewals:
         """
         now_ms, (record,) = await self._records([binding_id])
         seed = new_seed()
-        kept = kept_binding(binding_id, record | {"renew": policy.as_json(), "renew_seed": seed}, now_ms)
+        kept = kept_binding(binding_id, record | {"renew": policy.as_json(), "renew_seed": seed}, now_ms, self._seal)
         if isinstance(kept, str) or not kept.is_active or kept.expires_at <= now_ms:
             return None
         begun = policy.begun(now_ms, kept.expires_at)

@@ -10,6 +10,7 @@ from worker.domain.durations import duration_ms
 from worker.domain.job import Lane
 from worker.ledger.expiry_checks import ExpiryChecks
 from worker.ledger.renewals import Renewals
+from worker.ledger.seal import Seal
 from worker.pace.keys import account_of
 from worker.provider.api import ProviderApi
 from worker.publisher import Announcer
@@ -22,7 +23,7 @@ from worker.settings import Settings
 
 
 def build_renewals(
-    redis: Redis, settings: Settings, *, order_look_ms: int, make: Callable[..., Renewals] = Renewals
+    redis: Redis, settings: Settings, *, order_look_ms: int, seal: Seal, make: Callable[..., Renewals] = Renewals
 ) -> Renewals:
     """What the ledger knows of kept bindings."""
     return make(
@@ -30,6 +31,7 @@ def build_renewals(
         spread=settings.renewal.spread,
         give_up_ms=duration_ms(settings.callback_give_up),
         order_look_ms=order_look_ms,
+        seal=seal,
     )
 
 

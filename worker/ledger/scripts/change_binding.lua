@@ -6,8 +6,8 @@
 -- ARGV[4] new status: 'active', 'unbound', 'replaced', '' as it was    ARGV[5] the job whose binding replaces it, or ''
 -- ARGV[6] its new Expiration, Unix ms, '' as it was
 -- ARGV[7] BindAxn's parameters that are others now, a JSON object; null: it has none any more
--- ARGV[8] of who compared it with something first: the parameters that it must still have while it is active, a JSON
---   object; '' for any
+-- ARGV[8] of who compared it with something first: the very text of the parameters that it must still have, and be
+--   active; '' for any
 -- ARGV[9...] field, value pairs of the record: its new subs_id, phone_no_x
 -- Returns 1 changed, 2 changed before, 0 no such binding, -1 its record cannot be read, -2 it is another one by now.
 -- Safe to resend, and to repeat by a worker that slept meanwhile: the last eight changes are known by their words, and
@@ -24,24 +24,15 @@ words[#words + 1] = ARGV[2]
 local is_readable, request = pcall(cjson.decode, was[4] or '')
 if not is_readable or type(request) ~= 'table' then return -1 end
 
-local function is_as_compared()
-  local seen = cjson.decode(ARGV[8])
-  for name, value in pairs(seen) do
-    if request[name] ~= value then return false end
-  end
-  for name in pairs(request) do
-    if seen[name] == nil then return false end
-  end
-  return (was[5] or 'active') == 'active'
-end
-
-if ARGV[8] ~= '' and not is_as_compared() then return -2 end
+if ARGV[8] ~= '' and (was[4] ~= ARGV[8] or (was[5] or 'active') ~= 'active') then return -2 end
+-- A sealed number stands in the index by its blind index, which it carries in itself.
+local function name_in(value) return string.match(value, '^~1%.[^.]*%.([^.]*)%.') or value end
 
 local function digests_of(subs_id, phone_no_x)
   local names = {subs_id = subs_id, phone_no_x = phone_no_x, out_id = request.OutId, out_order_id = request.OutOrderId}
   local digests = {}
   for kind, value in pairs(names) do
-    if value and value ~= '' then digests[string.sub(redis.sha1hex(kind .. ':' .. value), 1, 14)] = true end
+    if value and value ~= '' then digests[string.sub(redis.sha1hex(kind .. ':' .. name_in(value)), 1, 14)] = true end
   end
   return digests
 end

@@ -5,9 +5,12 @@
 -- ARGV[1] its id    ARGV[2] ms to keep a finished job's record
 -- Returns 1 forgotten, 0 it is not in the registry.
 -- Safe to resend: what was forgotten is not found again.
+-- A sealed number stands in the index by its blind index, which it carries in itself.
+local function name_in(value) return string.match(value, '^~1%.[^.]*%.([^.]*)%.') or value end
+
 local function take_out_of_index(kind, value)
   if type(value) ~= 'string' or value == '' then return end
-  local digest = string.sub(redis.sha1hex(kind .. ':' .. value), 1, 14)
+  local digest = string.sub(redis.sha1hex(kind .. ':' .. name_in(value)), 1, 14)
   local ids = redis.call('HGET', KEYS[3], digest)
   local at = ids and string.find(ids, ARGV[1], 1, true)
   if not at then return end

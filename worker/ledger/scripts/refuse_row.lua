@@ -1,10 +1,12 @@
 -- Gives a row of a batch that cannot become a job its outcome.
 -- KEYS[1] record of the job that it would be (hash)    KEYS[2] the batch's counts (hash)
 -- KEYS[3] outcomes of its chunk (hash); all of one partition
--- ARGV[1] its index in the chunk    ARGV[2] round    ARGV[3] digest of the row    ARGV[4] the outcome    ARGV[5] its code
+-- ARGV[1] its index in the chunk    ARGV[2] round    ARGV[3] digests that its job may have, separated by spaces
+-- ARGV[4] the outcome    ARGV[5] its code
 -- Returns 1 refused, 0 it is a job already, or was refused before.
 -- Safe to resend: a second run finds the outcome.
-if redis.call('HGET', KEYS[1], 'digest') == ARGV[3] then return 0 end
+local known = redis.call('HGET', KEYS[1], 'digest')
+if known and string.find(' ' .. ARGV[3] .. ' ', ' ' .. known .. ' ', 1, true) then return 0 end
 local before = redis.call('HGET', KEYS[3], ARGV[1])
 before = before and cjson.decode(before)
 if before then

@@ -8,9 +8,12 @@
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
+-- A sealed number stands in the index by its blind index, which it carries in itself.
+local function name_in(value) return string.match(value, '^~1%.[^.]*%.([^.]*)%.') or value end
+
 local function take_out_of_index(id, kind, value)
   if type(value) ~= 'string' or value == '' then return end
-  local digest = string.sub(redis.sha1hex(kind .. ':' .. value), 1, 14)
+  local digest = string.sub(redis.sha1hex(kind .. ':' .. name_in(value)), 1, 14)
   local ids = redis.call('HGET', KEYS[2], digest)
   local at = ids and string.find(ids, id, 1, true)
   if not at then return end

@@ -1,0 +1,1 @@
+"""Numbers at rest: sealed, rotated, forgotten."""
