@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from tests.chaos.soak.outcome import Wishes
 from tests.chaos.soak.report import as_json, print_report
-from tests.chaos.soak.run import Wishes, play
+from tests.chaos.soak.run import play
 from tests.chaos.stopping import run_until_stopped
 
 _BROKEN = 1
@@ -38,14 +39,18 @@ def soak(
     Exit status: 0 every judgement holds, 1 one does not, 2 bad input, 130 interrupted.
     """
     seed = seed or secrets.randbelow(10**6) + 1
-    _progress.print(f"seed {seed}")
+    _tell(f"seed {seed}")
     wishes = Wishes(minutes, seed, capacity, share, per_second, every)
-    outcome = run_until_stopped(play(wishes, _progress.print, csv=csv, keeps_folder=keep), _progress.print)
+    outcome = run_until_stopped(play(wishes, _tell, csv=csv, keeps_folder=keep), _tell)
     if json_out:
         typer.echo(json.dumps(as_json(outcome)))
     else:
         print_report(outcome, Console(width=max(_NARROWEST, Console().width)))
     raise typer.Exit(0 if outcome.is_good else _BROKEN)
+
+
+def _tell(text: str) -> None:
+    _progress.print(text, soft_wrap=True, highlight=False)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from tests.chaos.checker import KINDS
 from tests.chaos.report import shown, versions
-from tests.chaos.soak.run import Outcome
+from tests.chaos.soak.outcome import Outcome
 
 _MOST_SHOWN = 20
 

@@ -6,45 +6,42 @@ import random
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from redis.exceptions import RedisError
 
 from tests.chaos.bench import Bench, Cell
-from tests.chaos.callback_bench import options
 from tests.chaos.checker import FAULT, LOST, Violation, percentile
 from tests.chaos.histories import Tail
 from tests.chaos.leaks import leaks_in_logs
 from tests.chaos.processes import Kept
-from tests.chaos.receivers import Answer, Behaviour, Sink, Sinks, plain
+from tests.chaos.receivers import Sink, Sinks
 from tests.chaos.soak.faults import SKEWS_S, Faults
-from tests.chaos.soak.flatness import Trend
-from tests.chaos.soak.load import Load, PlanFile
+from tests.chaos.soak.load import LIFE_S, Load, PlanFile
+from tests.chaos.soak.outcome import Outcome, Wishes
+from tests.chaos.soak.parts import (
+    MOST_LIVES,
+    RETENTION,
+    RETRY_MS,
+    TRIES,
+    VICTIMS,
+    open_receivers,
+    start_workers,
+    system_options,
+)
 from tests.chaos.soak.samples import Sampler
 from tests.chaos.soak.verdict import (
     Book,
-    Finding,
     judge_book,
     redis_findings,
     residue_findings,
     trend_findings,
     trends,
 )
-from tests.chaos.soak.watch import Retention, Watch
-from tests.chaos.system import ChaosSystem, SystemOptions
-from tests.provider.loopback import answer
+from tests.chaos.soak.watch import Watch
+from tests.chaos.system import ChaosSystem
 
-RESULT_TTL_S, BINDING_KEEP_S = 90, 15
-_SWEPT_WITHIN_S = 90
-_SLACK_S = 20
-_NUMBERS = 120_000
-_MOST_LIVES = 10_000
-_RETRY_S = 2
-_SCHEDULE = ",".join([f"{_RETRY_S}s"] * 60)
-"""Alike, so that a try whose number was lost with its worker comes no sooner than one whose number was not."""
-_SLOW_ANSWER_S = 0.3
 _OUTSTANDING = 400
 _TOP_UP_S = 0.2
 _LOOK_S = 1.0
@@ -56,63 +53,6 @@ _FAULT_GAP_S = (3.0, 9.0)
 _LAST_CALM_S = 10.0
 _TELL_EVERY = 3
 _WARM_UP_SHARE, _WARM_UP_S = 0.2, (60.0, 300.0)
-
-TUNING = {
-    "AXN_RESULT_TTL": f"{RESULT_TTL_S}s",
-    "AXN_BINDING_KEEP": f"{BINDING_KEEP_S}s",
-    "AXN_EXPIRATION_MARGIN": "1s",
-    "AXN_PACE__UPDATE_PER_SECOND": "1000",
-    "AXN_PACE__UNBIND_PER_SECOND": "1000",
-    "AXN_PACE__QUERY_PER_SECOND": "1000",
-    "AXN_RENEWAL__LEASE": "3s",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Wishes:
-    """What is asked for.
-
-    Attributes:
-        load_share: of the capacity that was measured.
-        per_second: jobs; 0: by the capacity.
-        sample_s: time between two samples.
-    """
-
-    minutes: float
-    seed: int
-    capacity_s: float = 20.0
-    load_share: float = 0.7
-    per_second: float = 0.0
-    sample_s: float = 5.0
-
-
-@dataclass
-class Outcome:
-    """What came of it."""
-
-    wishes: Wishes
-    capacity: float = 0.0
-    per_second: float = 0.0
-    load_s: float = 0.0
-    seconds: float = 0.0
-    counts: dict[str, int] = field(default_factory=dict)
-    states: dict[str, int] = field(default_factory=dict)
-    faults: dict[str, int] = field(default_factory=dict)
-    waits_ms: dict[str, int] = field(default_factory=dict)
-    most: dict[str, float] = field(default_factory=dict)
-    lives: int = 0
-    violations: list[Violation] = field(default_factory=list)
-    trends: list[Trend] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-    folder: str = ""
-
-    @property
-    def is_good(self) -> bool:
-        return not self.violations and all(finding.is_good for finding in self.findings)
-
-    def count(self, kind: str) -> int:
-        """Broken promises of this kind."""
-        return sum(violation.kind == kind for violation in self.violations)
 
 
 class Soak:
@@ -127,13 +67,12 @@ class Soak:
         folder = bench.system.folder / "producers"
         self._plans = {name: PlanFile(folder / f"{name}.plan") for name in ("shop", "operator")}
         self._load = Load(bench.book, self._rng, receivers)
-        tuning = bench.system.options.tuning
         self.watch = Watch(
             bench, sinks, self._load, self._plans["shop"],
             [Tail(bench.system.history_of(name)) for name in self._plans],
-            [_RETRY_S * 1000 for _ in tuning["AXN_CALLBACK_SCHEDULE"].split(",")],
+            [RETRY_MS] * TRIES,
             [skew_s * 1000 for skew_s in SKEWS_S],
-            Retention(RESULT_TTL_S, BINDING_KEEP_S + _SWEPT_WITHIN_S, _SLACK_S),
+            RETENTION,
         )  # fmt: skip
         self.sampler = Sampler(bench.system)
         self._shops: list[Kept] = []
@@ -169,7 +108,7 @@ class Soak:
             words = ["-m", "tests.chaos.soak.shop", str(plan.path), str(system.history_of(name))]
             shop = Kept(
                 f"producer-{name}", [sys.executable, *words], system.folder / "logs", system.env, until_done=True,
-                most_lives=_MOST_LIVES,
+                most_lives=MOST_LIVES,
             )  # fmt: skip
             system.others.append(shop)
             self._shops.append(shop)
@@ -208,7 +147,7 @@ class Soak:
 
     async def _fault(self, until_s: float) -> None:
         workers = self._bench.system.workers
-        victims = [workers["checkout-2"], workers["batch-2"]]
+        victims = [workers[name] for name in VICTIMS]
         rng = random.Random(f"soak faults {self._wishes.seed}")
         self._faults = Faults(self._bench, self._sinks, victims, self._shops, self._receivers, rng)
         with contextlib.suppress(TimeoutError):
@@ -326,7 +265,7 @@ class Soak:
             outcome.violations.append(Violation("F0", FAULT, "-", "no fault happened"))
         samples = self.sampler.samples
         warm_up_s = min(max(_WARM_UP_SHARE * (ended_s - began_s), _WARM_UP_S[0]), _WARM_UP_S[1])
-        stays_s = RESULT_TTL_S + BINDING_KEEP_S + _SWEPT_WITHIN_S + _SLACK_S
+        stays_s = LIFE_S + RETENTION.binding_s + RETENTION.swept_s + RETENTION.slack_s
         outcome.trends = trends(samples, warm_up_s=warm_up_s, records_from_s=began_s + stays_s, until_s=ended_s)
         outcome.findings = [
             *trend_findings(outcome.trends),
@@ -363,47 +302,15 @@ async def _end(task: "asyncio.Task[None]") -> None:
         await task
 
 
-def _slow() -> Behaviour:
-    async def respond(writer: asyncio.StreamWriter, _number: int) -> None:
-        await asyncio.sleep(_SLOW_ANSWER_S)
-        writer.write(answer())
-
-    given = Answer(200, respond)
-    return lambda _: given
-
-
-def _fails_at_times(rng: random.Random) -> Behaviour:
-    return lambda _: plain(rng.choice((500, 503, 404)) if rng.random() < 0.1 else 200)
-
-
-async def _receivers(sinks: Sinks, rng: random.Random) -> list[Sink]:
-    """As the load shares its callbacks out among them: most go to healthy ones."""
-    healthy = [await sinks.add(is_bystander=True) for _ in range(3)]
-    slow, failing = await sinks.add(_slow()), await sinks.add(_fails_at_times(rng))
-    return [*healthy * 5, slow, *[failing] * 4]
-
-
-def system_options() -> SystemOptions:
-    """Short retention, and an append-only file that is written anew again and again."""
-    tuned = options(_SCHEDULE, **TUNING)
-    return SystemOptions(
-        numbers=_NUMBERS, tuning=tuned.tuning,
-        redis=("--auto-aof-rewrite-min-size", "16mb", "--hash-max-listpack-value", "512"),
-    )  # fmt: skip
-
-
 async def play(wishes: Wishes, tell: Callable[[str], None], *, csv: Path | None, keeps_folder: bool) -> Outcome:
     """Play one on a system of its own; its samples go to `csv`, also where it is interrupted."""
     began_s = time.monotonic()
     async with ChaosSystem(system_options(), keeps_folder=keeps_folder) as system:
-        system.redis.most_lives = _MOST_LIVES
-        for name in ("checkout", "checkout-2", "batch", "batch-2"):
-            lanes = "checkout" if name.startswith("checkout") else "batch,renewal,callback"
-            (await system.start_worker(name, lanes)).most_lives = _MOST_LIVES
+        await start_workers(system)
         bench = Bench(Cell("soak", "", _nothing, 1), system, seed=wishes.seed, jobs=1, tell=tell)
         async with Sinks() as sinks:
             rng = random.Random(f"soak receivers {wishes.seed}")
-            soak = Soak(bench, sinks, await _receivers(sinks, rng), wishes, tell)
+            soak = Soak(bench, sinks, await open_receivers(sinks, rng), wishes, tell)
             try:
                 outcome = await soak.run()
             finally:

@@ -28,6 +28,7 @@ _RECORDS_SHARE = 1.02
 _RECORDS_MORE = 200
 _LEFT_PER_KIND = 16
 """Keys of a kind that may be left when all is over: one for each partition, none for each job."""
+_OF_DOUBTS = {"keys job", "entries in_doubt", "entries with_orphans"}
 _LEFT_MIB = 8.0
 _IN_DOUBT_MIB = 4 / 1024
 _AOF_LEAST_MIB = 16.0
@@ -209,14 +210,16 @@ def residue_findings(before: Mapping[str, float], after: Mapping[str, float], in
         after: the same from the end.
         in_doubt: jobs that stay until a person resolves them.
     """
-    findings = []
-    per_job = {"keys job", "entries in_doubt"}
+    findings, staying = [], []
     for name, count in sorted(after.items()):
-        if not name.startswith(("keys ", "entries ", "queue", "unacked")):
+        if not count or not name.startswith(("keys ", "entries ", "queue", "unacked")):
             continue
-        allowed = _LEFT_PER_KIND + (in_doubt if name in per_job or name == "entries with_orphans" else 0)
-        if count and (count > allowed or name.startswith(("keys ", "entries "))):
-            findings.append(Finding(f"left: {name}", count <= allowed, f"{count:.0f}"))
+        allowed = _LEFT_PER_KIND + (in_doubt if name in _OF_DOUBTS else 0)
+        if count > allowed:
+            findings.append(Finding(f"left: {name}", is_good=False, told=f"{count:.0f}, {allowed} allowed"))
+        else:
+            staying.append(f"{name.removeprefix('keys ')} {count:.0f}")
+    findings.append(Finding("what stays", is_good=True, told=", ".join(staying)))
     if (held := after.get("keys job", 0.0)) != in_doubt:
         findings.append(Finding("records left", is_good=False, told=f"{held:.0f}, and {in_doubt} jobs are in doubt"))
     grown = after["redis used MiB"] - before["redis used MiB"]

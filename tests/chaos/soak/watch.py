@@ -51,11 +51,19 @@ class Followed:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long records stay: seconds."""
+    """How long records stay: seconds.
 
-    result_s: float
-    binding_s: float
-    slack_s: float
+    Attributes:
+        result_s: of a job after its end.
+        binding_s: of a binding after its own end.
+        swept_s: until somebody looks for such bindings, at most.
+        slack_s: for a Redis that is away.
+    """
+
+    result_s: int
+    binding_s: int
+    swept_s: int
+    slack_s: int
 
 
 @dataclass
