@@ -1,5 +1,6 @@
 """What is shown of a soak: tables for people, JSON for programs."""
 
+from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
@@ -10,7 +11,7 @@ from tests.chaos.checker import KINDS
 from tests.chaos.report import shown, versions
 from tests.chaos.soak.outcome import Outcome
 
-_MOST_SHOWN = 20
+_MOST_SHOWN = 8
 
 
 def print_report(outcome: Outcome, console: Console) -> None:
@@ -35,10 +36,14 @@ def print_report(outcome: Outcome, console: Console) -> None:
     for finding in outcome.findings:
         table.add_row(finding.name, _word(finding.is_good), finding.told, style="" if finding.is_good else "red")
     console.print(table)
-    for violation in outcome.violations[:_MOST_SHOWN]:
-        console.print(shown(violation), style="red", soft_wrap=True, highlight=False)
-    if len(outcome.violations) > _MOST_SHOWN:
-        console.print(f"and {len(outcome.violations) - _MOST_SHOWN} more", style="red")
+    kinds: Counter[tuple[str, str]] = Counter()
+    for violation in outcome.violations:
+        kinds[violation.invariant, violation.kind] += 1
+        if kinds[violation.invariant, violation.kind] <= _MOST_SHOWN:
+            console.print(shown(violation), style="red", soft_wrap=True, highlight=False)
+    for (invariant, kind), count in kinds.items():
+        if count > _MOST_SHOWN:
+            console.print(f"{invariant} {kind}: {count} in all", style="red")
     if outcome.folder:
         console.print(f"histories and logs in {outcome.folder}", soft_wrap=True)
 

@@ -47,7 +47,7 @@ _TOP_UP_S = 0.2
 _LOOK_S = 1.0
 _CENSUS_EVERY = 3
 _PLANNED_AHEAD_S = 2.0
-_QUIET_S = 240.0
+_QUIET_S = 420.0
 _GONE_S = 420.0
 _FAULT_GAP_S = (3.0, 9.0)
 _LAST_CALM_S = 10.0
@@ -270,7 +270,9 @@ class Soak:
         outcome.findings = [
             *trend_findings(outcome.trends),
             *redis_findings(samples),
-            *residue_findings(before, after, watch.in_doubt),
+            *residue_findings(
+                before, after, watch.in_doubt, sum(kept.deaths for kept in bench.system.workers.values())
+            ),
         ]
         outcome.counts, outcome.states = dict(watch.counts), dict(states)
         outcome.lives = sum(len(kept.lives) for kept in bench.system.processes)

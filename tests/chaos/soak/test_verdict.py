@@ -155,11 +155,13 @@ def test_redis_is_held_against_what_has_to_be_there(
         ({"keys callback": 17}, 0, {"left: keys callback"}),
         ({"entries binding_index": 400}, 0, {"left: entries binding_index"}),
         ({"queue checkout": 30}, 0, {"left: queue checkout"}),
+        ({"unacked": 140}, 0, set()),
+        ({"unacked": 160}, 0, {"left: unacked"}),
         ({"redis used MiB": 30}, 0, {"redis memory left"}),
     ],
 )
 def test_nothing_is_left_but_what_waits_for_a_person(left: dict[str, float], in_doubt: int, broken: set[str]) -> None:
-    findings = residue_findings({"redis used MiB": 2.0}, {"redis used MiB": 4.0, **left}, in_doubt)
+    findings = residue_findings({"redis used MiB": 2.0}, {"redis used MiB": 4.0, **left}, in_doubt, deaths=2)
     assert {finding.name for finding in findings if not finding.is_good} == broken
 
 

@@ -29,6 +29,7 @@ _RECORDS_MORE = 200
 _LEFT_PER_KIND = 16
 """Keys of a kind that may be left when all is over: one for each partition, none for each job."""
 _OF_DOUBTS = {"keys job", "entries in_doubt", "entries with_orphans"}
+_MESSAGES_OF_ONE = 64
 _LEFT_MIB = 8.0
 _IN_DOUBT_MIB = 4 / 1024
 _AOF_LEAST_MIB = 16.0
@@ -202,19 +203,23 @@ def redis_findings(samples: Samples) -> list[Finding]:
     ]
 
 
-def residue_findings(before: Mapping[str, float], after: Mapping[str, float], in_doubt: int) -> list[Finding]:
+def residue_findings(
+    before: Mapping[str, float], after: Mapping[str, float], in_doubt: int, deaths: int = 0
+) -> list[Finding]:
     """What is left when all has ended and its time has passed: nothing of any job but those in doubt.
 
     Args:
         before: a sample with its census, from before the first job.
         after: the same from the end.
         in_doubt: jobs that stay until a person resolves them.
+        deaths: of workers, whose messages the broker gives back only when its visibility timeout is over.
     """
     findings, staying = [], []
     for name, count in sorted(after.items()):
         if not count or not name.startswith(("keys ", "entries ", "queue", "unacked")):
             continue
         allowed = _LEFT_PER_KIND + (in_doubt if name in _OF_DOUBTS else 0)
+        allowed += _MESSAGES_OF_ONE * deaths if name == "unacked" else 0
         if count > allowed:
             findings.append(Finding(f"left: {name}", is_good=False, told=f"{count:.0f}, {allowed} allowed"))
         else:

@@ -11,13 +11,13 @@ import heapq
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from redis.exceptions import RedisError
 
 from tests.chaos.bench import Bench
 from tests.chaos.callback_bench import DEFAULT_KEY, is_told, owed_by
-from tests.chaos.callback_checker import Arrival, CallbackEvidence, KeySpan, check_callbacks, delays_ms
+from tests.chaos.callback_checker import DELIVERED, Arrival, CallbackEvidence, KeySpan, check_callbacks, delays_ms
 from tests.chaos.checker import WRONG, Evidence, FenceCheck, Violation
 from tests.chaos.histories import Death, ProducerHistory, Record, Step, Submission, Tail, step_of
 from tests.chaos.orders import Order
@@ -105,7 +105,9 @@ class Watch:
             await self._read_records()
 
     async def judge_some(self, *, all_of_it: bool = False) -> None:
-        """Judge attempts and callbacks of what has ended long enough ago."""
+        """Judge attempts and callbacks of what has ended long enough ago; at the end all, what has not ended, too."""
+        if all_of_it:
+            self._to_judge += [(time.monotonic(), one) for one in self.open.values()]
         until_s = time.monotonic() - (0 if all_of_it else _JUDGED_AFTER_S)
         cohort = []
         while self._to_judge and self._to_judge[0][0] <= until_s:
@@ -116,9 +118,9 @@ class Watch:
     def judge_leftovers(self) -> None:
         """At the end: what was heard or done for jobs that nobody was told are accepted, or that had ended."""
         for job_id, arrivals in self._arrivals.items():
-            if job_id not in self.done:
+            if job_id not in self.done and job_id not in self.open:
                 self.bench.blame("I4", WRONG, f"{len(arrivals)} callbacks of a job that nobody knows", job_id)
-            elif any(self._told.get(one.webhook_id) != _digest(one) for one in arrivals):
+            elif any(self._told.get(one.webhook_id, _digest(one)) != _digest(one) for one in arrivals):
                 self.bench.blame("I4", WRONG, "a late callback is another than the first", job_id)
         for job_id, steps in self._steps.items():
             if job_id in self.done and any(step.step == "attempt.sending" for step in steps):
@@ -209,10 +211,18 @@ class Watch:
                 self._close(job_id)
 
     def _note_missing(self, one: Followed) -> None:
+        """No record. Right where it ended long ago and its callback waits for a receiver that was not there."""
+        job_id = one.submission.job_id
+        if one.record is not None:
+            webhook_id = owed_by(one.submission, one.record).webhook_id
+            if any(arrival.is_taken and arrival.webhook_id == webhook_id for arrival in self._arrivals.get(job_id, ())):
+                one.record = replace(one.record, callback_state=DELIVERED)
+                self._close(job_id)
+            return
         now_s = time.monotonic()
         one.missing_since_s = one.missing_since_s or now_s
         if now_s - one.missing_since_s > _MISSING_S:
-            self._close(one.submission.job_id)  # the checker tells that it is lost, or that its callback is
+            self._close(job_id)  # the checker tells that it is lost
 
     def _note_end(self, one: Followed, record: Record) -> None:
         self.counts["ended"] += 1
