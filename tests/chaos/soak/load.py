@@ -15,6 +15,8 @@ from tests.chaos.receivers import Sink
 
 LIFE_S = 120
 """Of a binding. The provider takes none that ends within 60 s; the rest is for what faults cost."""
+LEAST_LIFE_S = 62
+"""The provider's 60 s, and the margin of the settings."""
 KEPT_FOR_S = 200
 """Of a binding that is renewed, which happens once then: no extension is shorter than two minutes."""
 CHANGED_LIFE_S = 140
@@ -100,6 +102,12 @@ class Load:
             unix_s(self.expirations.get(name) or self.first_expirations[name]),
             bound_s + KEPT_FOR_S if name in self.kept else 0,
         )
+
+    def is_late(self, order: Order, at_s: float) -> bool:
+        """Whether its turn came when the provider could not do it any more: the machine was too slow."""
+        name = order.request.get("out_order_id", order.order)
+        ends_s = unix_s(self.first_expirations[name])
+        return at_s >= ends_s - (0 if order.kind == "unbind" else LEAST_LIFE_S)
 
     def _bind(self, at_s: float, lane: str) -> Order:
         expiration = beijing(at_s + LIFE_S)

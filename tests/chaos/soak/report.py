@@ -23,7 +23,7 @@ def print_report(outcome: Outcome, console: Console) -> None:
     )
     console.print("jobs: " + _listed(outcome.states))
     console.print("faults: " + _listed(outcome.faults))
-    names = ("attempts", "callbacks", "tries", "delivered", "taken again", "judged", "unwitnessed")
+    names = ("attempts", "callbacks", "tries", "delivered", "taken again", "judged", "unwitnessed", "too late")
     console.print(", ".join(f"{name} {counts.get(name, 0):,}" for name in names))
     console.print("ms: " + _listed(outcome.waits_ms))
     console.print("at most: " + ", ".join(f"{name} {value:,.0f}" for name, value in outcome.most.items()))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import random
 import sys
 import time
@@ -184,6 +185,7 @@ class Soak:
             await self._take_sample(before, with_census=number % _CENSUS_EVERY == 0)
             if number % _TELL_EVERY == 0:
                 self._tell(self._progress())
+                gc.freeze()  # the jobs that are remembered; looking through millions of them would halt the proxies
             number += 1
             await asyncio.sleep(self._wishes.sample_s)
 
@@ -271,7 +273,11 @@ class Soak:
             *trend_findings(outcome.trends),
             *redis_findings(samples),
             *residue_findings(
-                before, after, watch.in_doubt, sum(kept.deaths for kept in bench.system.workers.values())
+                before,
+                after,
+                in_doubt=watch.in_doubt,
+                failed=watch.counts["failed"],
+                deaths=sum(kept.deaths for kept in bench.system.workers.values()),
             ),
         ]
         outcome.counts, outcome.states = dict(watch.counts), dict(states)

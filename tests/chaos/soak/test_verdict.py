@@ -114,7 +114,7 @@ def run_of(figures: Callable[[float], dict[str, float]]) -> Samples:
         (lambda at: {"worker-batch#1 rss MiB": 90 + at / 30, "worker-batch#1 fds": 40.0}, {"rss MiB"}),
         (lambda at: {"worker-batch#1 fds": 40 + at // 60}, {"fds"}),
         (lambda at: {"worker-batch#1 threads": 20 + at // 200}, {"threads"}),
-        (lambda at: {"redis clients": 20 + at // 30}, {"redis clients"}),
+        (lambda at: {"redis clients": 20 + at // 10}, {"redis clients"}),
         (lambda at: {"redis bytes per record": 1_500 + at}, {"redis bytes per record"}),
         # A process that is started again begins anew.
         (lambda at: {f"worker-batch#{at // 240} rss MiB": 90 + at % 240 / 100}, set()),
@@ -155,13 +155,17 @@ def test_redis_is_held_against_what_has_to_be_there(
         ({"keys callback": 17}, 0, {"left: keys callback"}),
         ({"entries binding_index": 400}, 0, {"left: entries binding_index"}),
         ({"queue checkout": 30}, 0, {"left: queue checkout"}),
+        ({"entries failed": 36}, 0, set()),
+        ({"entries failed": 37}, 0, {"left: entries failed"}),
         ({"unacked": 140}, 0, set()),
         ({"unacked": 160}, 0, {"left: unacked"}),
         ({"redis used MiB": 30}, 0, {"redis memory left"}),
     ],
 )
 def test_nothing_is_left_but_what_waits_for_a_person(left: dict[str, float], in_doubt: int, broken: set[str]) -> None:
-    findings = residue_findings({"redis used MiB": 2.0}, {"redis used MiB": 4.0, **left}, in_doubt, deaths=2)
+    findings = residue_findings(
+        {"redis used MiB": 2.0}, {"redis used MiB": 4.0, **left}, in_doubt=in_doubt, failed=20, deaths=2
+    )
     assert {finding.name for finding in findings if not finding.is_good} == broken
 
 

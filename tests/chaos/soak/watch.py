@@ -19,7 +19,7 @@ from tests.chaos.bench import Bench
 from tests.chaos.callback_bench import DEFAULT_KEY, is_told, owed_by
 from tests.chaos.callback_checker import DELIVERED, Arrival, CallbackEvidence, KeySpan, check_callbacks, delays_ms
 from tests.chaos.checker import WRONG, Evidence, FenceCheck, Violation
-from tests.chaos.histories import Death, ProducerHistory, Record, Step, Submission, Tail, step_of
+from tests.chaos.histories import NS_PER_MS, Death, ProducerHistory, Record, Step, Submission, Tail, step_of
 from tests.chaos.orders import Order
 from tests.chaos.receivers import Sinks
 from tests.chaos.soak.load import Load, PlanFile
@@ -28,6 +28,8 @@ _JUDGED_AFTER_S = 12.0
 """From a job's end: by then every process has written down what it did."""
 _MISSING_S = 20.0
 """A record that is not found for so long is lost: Redis may just be reading its file again."""
+_TWICE = 2
+_DEATH_MS = 1_000
 _WHOLE_RUN_MS = 10**9
 """Nothing is judged by how long it took."""
 _ENDS = {"bind": frozenset({"bound", "in_doubt"}), "update": frozenset({"updated"}), "unbind": frozenset({"unbound"})}
@@ -163,7 +165,10 @@ class Watch:
             for event in tail.new_events():
                 history.note(event)
             for order, error in history.refused.items():
-                self.load.planned.pop(order, None)
+                refused = self.load.planned.pop(order, None)
+                if refused is not None and refused.kind != "bind" and self.load.is_late(refused, time.time()):
+                    self.counts["too late"] += 1
+                    continue
                 self.bench.blame("I1", WRONG, f"order {order} was refused: {error}")
             for error in history.unforeseen:
                 self.bench.blame("X2", WRONG, f"submitting raised {error}, which no caller is told to expect")
@@ -227,6 +232,9 @@ class Watch:
     def _note_end(self, one: Followed, record: Record) -> None:
         self.counts["ended"] += 1
         self.counts[record.state] += 1
+        if record.state == "failed" and self.load.is_late(one.order, record.finished_at / 1000):
+            self.counts["too late"] += 1
+            one.submission = replace(one.submission, may_end=one.submission.may_end | {"failed"})
         if record.state != "bound" or record.possible_orphans or not self.is_changing:
             return
         if change := self.load.change(one.order):
@@ -272,10 +280,15 @@ class Watch:
         return violations + check_callbacks(evidence)
 
     def _callbacks_of(self, cohort: Sequence[Followed]) -> CallbackEvidence:
+        of_job = {one.submission.job_id: self._arrivals.pop(one.submission.job_id, []) for one in cohort}
         owed = [
-            owed_by(one.submission, one.record) for one in cohort if one.record is not None and one.submission.receiver
+            replace(
+                owed_by(one.submission, one.record), may_begin_anew=self._met_a_death(of_job[one.submission.job_id])
+            )
+            for one in cohort
+            if one.record is not None and one.submission.receiver
         ]
-        arrivals = [arrival for one in cohort for arrival in self._arrivals.pop(one.submission.job_id, ())]
+        arrivals = [arrival for of_one in of_job.values() for arrival in of_one]
         self._told |= {arrival.webhook_id: _digest(arrival) for arrival in arrivals}
         self.counts["callbacks"] += len(owed)
         taken = Counter(arrival.webhook_id for arrival in arrivals if arrival.is_taken)
@@ -289,6 +302,21 @@ class Watch:
             schedule_ms=self.schedule_ms,
             bystanders_within_ms=_WHOLE_RUN_MS,
             skews_ms=self.skews_ms,
+        )
+
+    def _met_a_death(self, arrivals: Sequence[Arrival]) -> bool:
+        """Whether a worker ended between its tries, or nearly so: what that one had in hand is tried at once."""
+        if len(arrivals) < _TWICE:
+            return False
+        # The monotonic clock's moments, as wall clock.
+        offset_ms = time.time() * 1000 - time.monotonic() * 1000
+        from_ms = min(one.at_ms for one in arrivals) - _DEATH_MS - offset_ms
+        to_ms = max(one.at_ms for one in arrivals) + _DEATH_MS - offset_ms
+        return any(
+            from_ms <= life.ended_ns / NS_PER_MS <= to_ms
+            for kept in self.bench.system.workers.values()
+            for life in kept.lives
+            if life.ended_ns
         )
 
 
