@@ -19,7 +19,8 @@ VICTIMS = ("checkout-2", "batch-2")
 _LANES = {"checkout": "checkout", "checkout-2": "checkout"} | dict.fromkeys(
     ("batch", "batch-2"), "batch,renewal,callback"
 )
-_NUMBERS = 120_000
+_NUMBERS, _NUMBERS_PER_MINUTE = 5_000, 4_000
+"""To draw, where as many come back as are drawn, and as many to choose, which do not."""
 _SLOW_ANSWER_S = 0.3
 _FAILING_SHARE = 0.1
 _TUNING = {
@@ -33,10 +34,10 @@ _TUNING = {
 }
 
 
-def system_options() -> SystemOptions:
+def system_options(minutes: float) -> SystemOptions:
     """Short retention, and an append-only file that is written anew again and again."""
     return SystemOptions(
-        numbers=_NUMBERS,
+        numbers=_NUMBERS + round(_NUMBERS_PER_MINUTE * minutes),
         tuning=options(",".join([f"{RETRY_MS}ms"] * TRIES), **_TUNING).tuning,
         redis=("--auto-aof-rewrite-min-size", "16mb", "--hash-max-listpack-value", "512"),
     )

@@ -313,7 +313,7 @@ async def _end(task: "asyncio.Task[None]") -> None:
 async def play(wishes: Wishes, tell: Callable[[str], None], *, csv: Path | None, keeps_folder: bool) -> Outcome:
     """Play one on a system of its own; its samples go to `csv`, also where it is interrupted."""
     began_s = time.monotonic()
-    async with ChaosSystem(system_options(), keeps_folder=keeps_folder) as system:
+    async with ChaosSystem(system_options(wishes.minutes), keeps_folder=keeps_folder) as system:
         await start_workers(system)
         bench = Bench(Cell("soak", "", _nothing, 1), system, seed=wishes.seed, jobs=1, tell=tell)
         async with Sinks() as sinks:

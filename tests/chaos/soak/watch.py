@@ -166,7 +166,7 @@ class Watch:
                 history.note(event)
             for order, error in history.refused.items():
                 refused = self.load.planned.pop(order, None)
-                if refused is not None and refused.kind != "bind" and self.load.is_late(refused, time.time()):
+                if refused is not None and self.load.is_late(refused, time.time()):
                     self.counts["too late"] += 1
                     continue
                 self.bench.blame("I1", WRONG, f"order {order} was refused: {error}")
