@@ -8,9 +8,12 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
+import aiohttp
+
 from tests.chaos.bench import Bench
 from tests.chaos.cells.redis_faults import until_answers
-from tests.chaos.processes import Kept
+from tests.chaos.checker import FAULT
+from tests.chaos.processes import HarnessError, Kept
 from tests.chaos.receivers import Sink, Sinks, always_plain
 
 SKEWS_S = (0, 120, -120)
@@ -55,8 +58,11 @@ class Faults:
             await asyncio.sleep(self.rng.uniform(*gap_s))
             fault = deck.pop()
             self.now = fault.__name__.strip("_")
-            await fault()
-            self.counts[self.now] += 1
+            try:
+                await fault()
+                self.counts[self.now] += 1
+            except (HarnessError, aiohttp.ClientError) as broken:
+                self.bench.blame("F0", FAULT, f"{self.now}: {broken}")
             self.now = ""
 
     def _kinds(self) -> Sequence[Callable[[], Awaitable[None]]]:

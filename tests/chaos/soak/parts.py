@@ -19,8 +19,9 @@ VICTIMS = ("checkout-2", "batch-2")
 _LANES = {"checkout": "checkout", "checkout-2": "checkout"} | dict.fromkeys(
     ("batch", "batch-2"), "batch,renewal,callback"
 )
-_NUMBERS, _NUMBERS_PER_MINUTE = 5_000, 4_000
-"""To draw, where as many come back as are drawn, and as many to choose, which do not."""
+_FASTEST_PER_SECOND = 600
+_DRAWN_S, _CHOSEN_S = 110, 10
+"""Seconds for which jobs need a number each: drawn ones come back; chosen ones, a sixth of a minute's, do not."""
 _SLOW_ANSWER_S = 0.3
 _FAILING_SHARE = 0.1
 _TUNING = {
@@ -34,10 +35,10 @@ _TUNING = {
 }
 
 
-def system_options(minutes: float) -> SystemOptions:
+def system_options(minutes: float, per_second: float) -> SystemOptions:
     """Short retention, and an append-only file that is written anew again and again."""
     return SystemOptions(
-        numbers=_NUMBERS + round(_NUMBERS_PER_MINUTE * minutes),
+        numbers=1_000 + round((per_second or _FASTEST_PER_SECOND) * (_DRAWN_S + _CHOSEN_S * minutes)),
         tuning=options(",".join([f"{RETRY_MS}ms"] * TRIES), **_TUNING).tuning,
         redis=("--auto-aof-rewrite-min-size", "16mb", "--hash-max-listpack-value", "512"),
     )

@@ -6,7 +6,7 @@ import gc
 import random
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -84,13 +84,13 @@ class Soak:
         """All of it."""
         before = self.sampler.keep(await self.sampler.take_redis(with_census=True))
         await self._open_shops()
-        async with self._looking():
+        async with _beside(self._look()):
             self.outcome.capacity = await self._measure_capacity()
             self.outcome.per_second = self._wishes.per_second or self.outcome.capacity * self._wishes.load_share
             self._tell(
                 f"capacity {self.outcome.capacity:.0f} jobs a second; {self.outcome.per_second:.0f} for the load"
             )
-            async with self._sampling(before.figures):
+            async with _beside(self._sample(before.figures)):
                 began_s = self.sampler.now_s
                 await self._offer()
                 ended_s = self.sampler.now_s
@@ -136,15 +136,12 @@ class Soak:
     async def _offer(self) -> None:
         """The load, whatever becomes of it, and the faults in its midst."""
         until_s = time.time() + self._wishes.minutes * 60
-        faulting = asyncio.create_task(self._fault(until_s - _LAST_CALM_S))
         at_s = time.time()
-        try:
+        async with _beside(self._fault(until_s - _LAST_CALM_S)):
             while at_s < until_s:
                 at_s += self._load.gap_s(self.outcome.per_second)
                 await asyncio.sleep(at_s - _PLANNED_AHEAD_S - time.time())
                 self._submit(at_s)
-        finally:
-            await _end(faulting)
 
     async def _fault(self, until_s: float) -> None:
         workers = self._bench.system.workers
@@ -157,27 +154,11 @@ class Soak:
 
     # --- watching ---
 
-    @contextlib.asynccontextmanager
-    async def _looking(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self._look())
-        try:
-            yield
-        finally:
-            await _end(task)
-
     async def _look(self) -> None:
         while True:
             await self.watch.look()
             await self.watch.judge_some()
             await asyncio.sleep(_LOOK_S if self.outcome.per_second else _TOP_UP_S)
-
-    @contextlib.asynccontextmanager
-    async def _sampling(self, before: Any) -> AsyncIterator[None]:
-        task = asyncio.create_task(self._sample(before))
-        try:
-            yield
-        finally:
-            await _end(task)
 
     async def _sample(self, before: Any) -> None:
         number = 0
@@ -243,9 +224,8 @@ class Soak:
         while True:
             figures = await self._take_sample(before, with_census=True)
             left = figures.get("keys job", 0.0)
-            if ("keys job" in figures or "keys receiver" in figures) and left <= self.watch.in_doubt:
-                return figures
-            if time.monotonic() > deadline:
+            has_census = "entries timetable" in figures
+            if has_census and (left <= self.watch.in_doubt or time.monotonic() > deadline):
                 return figures
             self._tell(f"{self.sampler.now_s:5.0f} s: {left:.0f} records left, {self.watch.in_doubt} in doubt")
             await asyncio.sleep(self._wishes.sample_s)
@@ -303,17 +283,21 @@ def _waits(watch: Watch) -> dict[str, int]:
     }  # fmt: skip
 
 
-async def _end(task: "asyncio.Task[None]") -> None:
-    """Cancel it; what it failed with is raised."""
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+@contextlib.asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Do this for the length of the block, at most; where it fails, the block fails."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(work)
+        try:
+            yield
+        finally:
+            task.cancel()
 
 
 async def play(wishes: Wishes, tell: Callable[[str], None], *, csv: Path | None, keeps_folder: bool) -> Outcome:
     """Play one on a system of its own; its samples go to `csv`, also where it is interrupted."""
     began_s = time.monotonic()
-    async with ChaosSystem(system_options(wishes.minutes), keeps_folder=keeps_folder) as system:
+    async with ChaosSystem(system_options(wishes.minutes, wishes.per_second), keeps_folder=keeps_folder) as system:
         await start_workers(system)
         bench = Bench(Cell("soak", "", _nothing, 1), system, seed=wishes.seed, jobs=1, tell=tell)
         async with Sinks() as sinks:
