@@ -112,7 +112,7 @@ def run_of(figures: Callable[[float], dict[str, float]]) -> Samples:
     [
         (lambda at: {"worker-batch#1 rss MiB": 90.0, "worker-batch#1 fds": 40.0, "redis clients": 20.0}, set()),
         (lambda at: {"worker-batch#1 rss MiB": 90 + at / 30, "worker-batch#1 fds": 40.0}, {"rss MiB"}),
-        (lambda at: {"worker-batch#1 fds": 40 + at // 60}, {"fds"}),
+        (lambda at: {"worker-batch#1 fds": 40 + at // 20}, {"fds"}),
         (lambda at: {"worker-batch#1 threads": 20 + at // 200}, {"threads"}),
         (lambda at: {"redis clients": 20 + at // 10}, {"redis clients"}),
         (lambda at: {"redis bytes per record": 1_500 + at}, {"redis bytes per record"}),

@@ -17,10 +17,11 @@ LEAST_JUDGED_S = 60.0
 TOLERANCES: Mapping[str, Tolerance] = {
     "rss MiB": Tolerance(6.0, 0.04),
     "pss MiB": Tolerance(6.0, 0.04),
-    "fds": Tolerance(6.0),
+    "fds": Tolerance(16.0, 0.15),
     "threads": Tolerance(2.0),
 }
-"""Of a process's life. 10 MiB in 25 minutes at 200 jobs a second are 35 bytes a job."""
+"""Of a process's life. 10 MiB in 25 minutes at 200 jobs a second are 35 bytes a job. Connections come and go by the
+dozen with the faults."""
 CLIENTS = Tolerance(32.0, 0.25)
 BYTES_PER_RECORD = Tolerance(0.0, 0.15)
 _RECORDS_SHARE = 1.02
