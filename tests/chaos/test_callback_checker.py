@@ -159,6 +159,12 @@ OLD = KeySpan(KEY).ending(ROTATED_MS + GRACE_MS, ROTATED_MS)
 NEW = KeySpan(NEW_KEY, begins_ms=ROTATED_MS)
 
 
+def test_a_sender_s_clock_may_be_as_wrong_as_it_was_set() -> None:
+    ahead = signed(arrival(signed_s=END_MS // 1000 + 120), KEY)
+    assert broken(ahead, skews_ms=(0, 120_000)) == []
+    assert broken(ahead, skews_ms=(0, -120_000)) == ["I4 wrong"]
+
+
 @pytest.mark.parametrize(
     ("after_ms", "keys", "is_right"),
     [
