@@ -19,7 +19,7 @@ from tests.chaos.soak.verdict import (
     trend_findings,
     trends,
 )
-from tests.chaos.soak.watch import Followed
+from tests.chaos.soak.watch import Followed, Retention
 
 _ENDED_S = 1_790_000_000
 _EXPIRES = beijing(_ENDED_S + 120)
@@ -142,6 +142,12 @@ def test_redis_is_held_against_what_has_to_be_there(
     figures = {"keys job": keys, "records allowed": allowed, "aof MiB": aof, "aof base MiB": base}
     findings = redis_findings(run_of(lambda _: figures))
     assert {finding.name for finding in findings if not finding.is_good} == broken
+
+
+@pytest.mark.parametrize(("binding_ends_s", "until_s"), [(0, 1_110), (900, 1_110), (1_100, 1_225)])
+def test_a_record_stays_for_its_job_s_time_or_until_its_binding_is_swept(binding_ends_s: int, until_s: int) -> None:
+    stays = Retention(result_s=90, binding_s=15, swept_s=90, slack_s=20)
+    assert stays.until_s(1_000, binding_ends_s) == until_s
 
 
 @pytest.mark.parametrize(

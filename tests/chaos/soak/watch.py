@@ -67,6 +67,10 @@ class Retention:
     swept_s: int
     slack_s: int
 
+    def until_s(self, finished_s: float, binding_ends_s: float = 0) -> float:
+        """When the record of a job is gone at the latest, Unix s; a binding's goes with it."""
+        return max(finished_s + self.result_s, binding_ends_s + self.binding_s + self.swept_s) + self.slack_s
+
 
 @dataclass
 class Watch:
@@ -251,14 +255,9 @@ class Watch:
             heapq.heappush(self._on_record, (self._kept_until_s(one), job_id))
 
     def _kept_until_s(self, one: Followed) -> float:
-        """When its record is gone at the latest, Unix s."""
         assert one.record is not None
-        until_s = one.record.finished_at / 1000 + self.retention.result_s
-        if one.record.state == "bound":
-            until_s = max(
-                until_s, self.load.ends_s(one.order, one.record.finished_at / 1000) + self.retention.binding_s
-            )
-        return until_s + self.retention.slack_s
+        is_bound, finished_s = one.record.state == "bound", one.record.finished_at / 1000
+        return self.retention.until_s(finished_s, self.load.ends_s(one.order, finished_s) if is_bound else 0)
 
     # --- judging ---
 
