@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ORDERS ?= 1000
 
-.PHONY: demo test test-docs test-cluster test-redis test-rabbitmq chaos soak-batches year bench bench-pace check lint types arrows readme diagrams lock clean
+.PHONY: demo test test-docs test-cluster test-redis test-rabbitmq chaos soak soak-batches year bench bench-pace check lint types arrows readme diagrams lock clean
 
 demo: .venv/installed-embedded ## the whole way of 1,000 orders on this machine
 	$(BIN)/axn demo --orders $(ORDERS)
@@ -27,6 +27,9 @@ chaos: .venv/installed-dev ## the fault matrix: CHAOS="--cells A2 --seed 7" play
 
 year: .venv/installed-dev ## a year of 10,000 bindings in minutes: YEAR="--bindings 1000 --seed 7" plays a smaller one
 	$(BIN)/python -m tests.year $(YEAR)
+
+soak: .venv/installed-dev ## half an hour at 70 % of the capacity, with faults: SOAK="--minutes 3 --seed 7" is a short one
+	$(BIN)/python -m tests.chaos.soak $(SOAK)
 
 soak-batches: .venv/installed-dev ## one batch of 200,000 rows beside checkout: SOAK="--rows 20000" is a small one
 	$(BIN)/python -m tests.chaos.soak_batches $(SOAK)

@@ -68,6 +68,20 @@ async def test_a_rebind_that_was_not_sent_yet_becomes_bound_without_an_orphan(
     assert (read.subs_id, read.possible_orphans) == ("900", 0)
 
 
+async def test_found_by_the_second_attempt_the_orphan_that_the_first_one_may_have_left_stays_reported(
+    bench: Bench, desk: FoundBindingsDesk
+) -> None:
+    job, _ = await zombie_of(bench, **REBIND)
+    bench.provider = FakeProvider(NONCE_USED)
+    assert await bench.attempt(job) == "waiting"
+    second = await bench.ledger.claim(job.job_id, Lane.CHECKOUT, token="second", lease_ms=1)
+    assert isinstance(second, Claim)
+    assert second.attempt == 2
+    await desk.tell(second, FOUND)
+    read = await bench.read(job)
+    assert (read.subs_id, read.possible_orphans) == ("900", 1)
+
+
 async def test_what_another_worker_is_at_is_waited_for(bench: Bench, desk: FoundBindingsDesk) -> None:
     job, zombie = await zombie_of(bench)
     await lapse(bench.redis, job.job_id)

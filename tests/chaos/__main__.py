@@ -3,12 +3,10 @@
 import asyncio
 import json
 import secrets
-import signal
-from collections.abc import Coroutine, Sequence
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
-import uvloop
 from rich.console import Console
 
 from tests.chaos.bench import CellResult, play
@@ -17,11 +15,11 @@ from tests.chaos.cells.control import TITLE as CONTROL_TITLE
 from tests.chaos.cells.control import play_control
 from tests.chaos.cells.registry import CELLS
 from tests.chaos.report import as_json, print_table
-from tests.chaos.system import clean_environment
+from tests.chaos.stopping import run_until_stopped
 
 DEFAULT_JOBS = 28_500
 _CONTROL_JOBS = 240
-_INTERRUPTED, _BROKEN, _BAD_INPUT = 130, 1, 2
+_BROKEN, _BAD_INPUT = 1, 2
 _AT_A_TIME = 2
 _NARROWEST = 160
 _progress = Console(stderr=True)
@@ -51,7 +49,9 @@ def chaos(
     chosen = _chosen(cells)
     seed = seed or secrets.randbelow(10**6) + 1
     _progress.print(f"seed {seed}")
-    results = _run(_play_all(chosen, seed=seed, jobs=jobs, at_a_time=at_a_time, keep=keep))
+    results = run_until_stopped(
+        _play_all(chosen, seed=seed, jobs=jobs, at_a_time=at_a_time, keep=keep), _progress.print
+    )
     if json_out:
         typer.echo(json.dumps(as_json(results, seed)))
     else:
@@ -88,23 +88,6 @@ async def _play_all(names: Sequence[str], *, seed: int, jobs: int, at_a_time: in
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one(name)) for name in names]
     return [task.result() for task in tasks]
-
-
-def _run(work: Coroutine[Any, Any, list[CellResult]]) -> list[CellResult]:
-    """Ctrl-C and SIGTERM cancel the work, so that it ends its processes and removes its folders."""
-
-    async def main() -> list[CellResult]:
-        task = asyncio.ensure_future(work)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-        return await task
-
-    try:
-        with clean_environment(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(main())
-    except asyncio.CancelledError:
-        _progress.print("interrupted")
-        raise typer.Exit(_INTERRUPTED) from None
 
 
 if __name__ == "__main__":

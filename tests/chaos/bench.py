@@ -169,7 +169,7 @@ class Bench:
         records = await system.records([submission.job_id for submission in self.submissions])
         steps = await asyncio.to_thread(read_steps, system.steps_folder)
         ended = [life for kept in system.processes for life in kept.lives if life.ended_ns]
-        self._note_unwanted_ends()
+        self.note_unwanted_ends()
         self.violations += await asyncio.to_thread(leaks_in_logs, system.folder / "logs")
         bindings = await system.bindings()
         evidence = Evidence(
@@ -325,7 +325,8 @@ class Bench:
             if left:
                 await asyncio.sleep(_LOOK_AT_ENDS_S)
 
-    def _note_unwanted_ends(self) -> None:
+    def note_unwanted_ends(self) -> None:
+        """Blame the processes that ended by themselves."""
         lives = [(kept.name, life) for kept in self.system.processes for life in kept.lives]
         unwanted = [(name, life) for name, life in lives if life.ended_ns and not life.is_end_wanted]
         for name, life in unwanted[self.cell.deaths_allowed :]:

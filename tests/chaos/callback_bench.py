@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tests.chaos.bench import ALL_END_WITHIN_S, Bench
@@ -21,7 +22,7 @@ from tests.chaos.callback_checker import (
     delays_ms,
 )
 from tests.chaos.checker import FAULT, percentile
-from tests.chaos.histories import Record
+from tests.chaos.histories import Record, Submission
 from tests.chaos.orders import Order
 from tests.chaos.processes import HarnessError
 from tests.chaos.receivers import ALLOWED_NET, Sink, Sinks
@@ -114,7 +115,7 @@ class CallbackBench:
         deadline = time.monotonic() + within_s
         while left and time.monotonic() < deadline:
             records = await self.bench.system.records(left)
-            left = [job_id for job_id, record in records.items() if not _is_done(record)]
+            left = [job_id for job_id, record in records.items() if not is_told(record)]
             if left:
                 await asyncio.sleep(_LOOK_S)
 
@@ -155,20 +156,9 @@ class CallbackBench:
             record = records[one.job_id]
             if record is None or not record.has_ended:
                 continue  # I1's business
-            webhook_id = webhook_id_of(one.job_id, record.fence)
-            owed.append(
-                Owed(
-                    job_id=one.job_id,
-                    host=one.receiver,
-                    webhook_id=webhook_id,
-                    finished_ms=record.finished_at,
-                    state=record.state,
-                    phone_no_x=record.phone_no_x,
-                    callback_state=record.callback_state,
-                    dead_error=dead[webhook_id].last_error if webhook_id in dead else "",
-                    may_begin_anew=one.receiver in self.begun_anew,
-                )
-            )
+            found = owed_by(one, record)
+            dead_error = dead[found.webhook_id].last_error if found.webhook_id in dead else ""
+            owed.append(replace(found, dead_error=dead_error, may_begin_anew=one.receiver in self.begun_anew))
         return owed
 
     def _schedule_ms(self) -> list[int]:
@@ -191,7 +181,21 @@ class CallbackBench:
             }
 
 
-def _is_done(record: Record | None) -> bool:
+def owed_by(one: Submission, record: Record) -> Owed:
+    """The callback of a job that has ended, and that nobody has given up."""
+    return Owed(
+        job_id=one.job_id,
+        host=one.receiver,
+        webhook_id=webhook_id_of(one.job_id, record.fence),
+        finished_ms=record.finished_at,
+        state=record.state,
+        phone_no_x=record.phone_no_x,
+        callback_state=record.callback_state,
+    )
+
+
+def is_told(record: Record | None) -> bool:
+    """Whether its callback was taken or given up."""
     return record is not None and record.callback_state in (DELIVERED, "dead")
 
 

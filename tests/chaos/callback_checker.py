@@ -143,6 +143,7 @@ class CallbackEvidence:
         denied: connections counted by each listener at a denied address.
         bystanders_within_ms: bound of the 99th percentile, from the end of a job to its callback's first arrival.
         most_at_a_time, allowed_at_a_time: requests that a receiver held together, and how many it may.
+        skews_ms: how wrong a sender's clock may be; 0 is a true one.
     """
 
     owed: Sequence[Owed]
@@ -156,6 +157,7 @@ class CallbackEvidence:
     bystanders_within_ms: int = 1_500
     most_at_a_time: Mapping[str, int] = field(default_factory=dict)
     allowed_at_a_time: int = 16
+    skews_ms: Sequence[int] = (0,)
 
 
 def check_callbacks(evidence: CallbackEvidence) -> list[Violation]:
@@ -172,7 +174,9 @@ def check_callbacks(evidence: CallbackEvidence) -> list[Violation]:
     for strange in of_job:
         violations.append(Violation("I4", WRONG, strange, "a callback of a job that nobody was told is accepted"))
     for arrival in evidence.arrivals:
-        violations += _check_signatures(arrival, evidence.keys.get(arrival.host, evidence.default_keys))
+        violations += _check_signatures(
+            arrival, evidence.keys.get(arrival.host, evidence.default_keys), evidence.skews_ms
+        )
         violations += _check_may_hear(arrival, evidence)
     violations += _check_denied(evidence)
     violations += _check_bystanders(evidence)
@@ -258,10 +262,11 @@ def _check_tries(owed: Owed, arrivals: Sequence[Arrival], schedule_ms: Sequence[
             yield Violation("I4", WRONG, owed.job_id, text)
 
 
-def _check_signatures(arrival: Arrival, keys: Sequence[KeySpan]) -> Iterable[Violation]:
+def _check_signatures(arrival: Arrival, keys: Sequence[KeySpan], skews_ms: Sequence[int]) -> Iterable[Violation]:
     signed_ms = arrival.signed_s * 1000
-    if not -CLOCK_SLACK_MS <= arrival.at_ms - signed_ms <= SIGNED_WITHIN_MS:
-        text = f"a try was signed for a moment {arrival.at_ms - signed_ms} ms before it came"
+    late_ms = arrival.at_ms - signed_ms
+    if not any(-CLOCK_SLACK_MS <= late_ms + skew_ms <= SIGNED_WITHIN_MS for skew_ms in skews_ms):
+        text = f"a try was signed for a moment {late_ms} ms before it came"
         yield Violation("I4", WRONG, arrival.job_id, text)
     left = set(arrival.signatures)
     for place, key in enumerate(keys, start=1):

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -118,11 +118,12 @@ class Death:
 
 def read_steps(folder: Path) -> list[Step]:
     """All steps in the folder, by time. A last line that a kill cut short is left out."""
-    steps = [_step(event) for path in sorted(folder.glob("*.jsonl")) for event in _lines(path)]
+    steps = [step_of(event) for path in sorted(folder.glob("*.jsonl")) for event in _lines(path)]
     return sorted((step for step in steps if step is not None), key=lambda step: step.at_ns)
 
 
-def _step(event: dict[str, Any]) -> Step | None:
+def step_of(event: dict[str, Any]) -> Step | None:
+    """The step that a line tells; None for one of no job."""
     if not event.get("job_id"):
         return None
     return Step(
@@ -142,37 +143,63 @@ def _step(event: dict[str, Any]) -> Step | None:
 
 @dataclass(frozen=True, slots=True)
 class ProducerHistory:
-    """What a producer was told. `refused` maps orders to the error's name, `unforeseen` holds undocumented errors'."""
+    """What a producer was told.
 
-    accepted: dict[str, tuple[str, int]]
-    refused: dict[str, str]
-    unknown: int
-    unforeseen: frozenset[str]
+    Attributes:
+        accepted: by order, its job's id and when the producer was told, Unix ms.
+        refused: by order, the error's name.
+        unforeseen: names of undocumented errors.
+    """
+
+    accepted: dict[str, tuple[str, int]] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    unforeseen: set[str] = field(default_factory=set)
+
+    def note(self, event: dict[str, Any]) -> None:
+        """Take in a line of its file."""
+        match event["event"]:
+            case "ok":
+                self.accepted.setdefault(event["order"], (event["job_id"], event["unix_ms"]))
+            case "fail":
+                self.refused[event["order"]] = event["error"]
+            case "info" if not event.get("is_foreseen", True):
+                self.unforeseen.add(event["error"])
 
 
 def read_producer(path: Path) -> ProducerHistory:
     """Read one producer's file, of all its lives."""
-    accepted: dict[str, tuple[str, int]] = {}
-    refused: dict[str, str] = {}
-    unforeseen: set[str] = set()
-    unknown = 0
+    history = ProducerHistory()
     for event in _lines(path):
-        match event["event"]:
-            case "ok":
-                accepted.setdefault(event["order"], (event["job_id"], event["unix_ms"]))
-            case "fail":
-                refused[event["order"]] = event["error"]
-            case "info":
-                unknown += 1
-                if not event.get("is_foreseen", True):
-                    unforeseen.add(event["error"])
-    return ProducerHistory(accepted, refused, unknown, frozenset(unforeseen))
+        history.note(event)
+    return history
+
+
+@dataclass
+class Tail:
+    """A history that is read while it grows: each line once, when it is whole."""
+
+    path: Path
+    _offset: int = 0
+
+    def new_events(self) -> list[dict[str, Any]]:
+        """What was added since; nothing where there is no file yet. A line that a kill cut short is left out."""
+        if not self.path.exists():
+            return []
+        with self.path.open("rb") as file:
+            file.seek(self._offset)
+            whole, newline, _ = file.read().rpartition(b"\n")
+        self._offset += len(whole) + len(newline)
+        return list(_events(whole.decode().splitlines()))
 
 
 def _lines(path: Path) -> Iterable[dict[str, Any]]:
     if not path.exists():
         return
-    for line in path.read_text(encoding="utf-8").splitlines():
+    yield from _events(path.read_text(encoding="utf-8").splitlines())
+
+
+def _events(lines: Iterable[str]) -> Iterable[dict[str, Any]]:
+    for line in lines:
         try:
             yield json.loads(line)
         except ValueError:

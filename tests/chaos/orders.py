@@ -20,14 +20,16 @@ class Order:
     """One request.
 
     Attributes:
-        order: its OutOrderId and its idempotency key.
-        request: further fields of its BindRequest.
+        order: its idempotency key, and a bind's OutOrderId.
+        request: further fields of its request.
         group: orders of the same group above 0 are submitted together.
+        kind: bind, update or unbind.
     """
 
     order: str
     request: dict[str, Any]
     group: int = 0
+    kind: str = "bind"
 
     @property
     def on_doubt(self) -> str:
@@ -39,8 +41,9 @@ class Order:
         return (urlsplit(str(self.request.get("callback_url", ""))).hostname or "").rstrip(".")
 
     def fields(self) -> dict[str, Any]:
-        """All fields of the BindRequest."""
-        return {"out_order_id": self.order, "idempotency_key": self.order, "expires_in": "2h", **self.request}
+        """All fields of its request."""
+        bind = {"out_order_id": self.order, "expires_in": "2h"} if self.kind == "bind" else {}
+        return {"idempotency_key": self.order, **bind, **self.request}
 
 
 @dataclass(frozen=True, slots=True)

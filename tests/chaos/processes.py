@@ -42,6 +42,7 @@ class Kept:
         every_env: on top of that, of all lives from the next on.
         until_done: an exit with 0 ends it for good (a producer); otherwise it starts again (a worker).
         restart_delay_s: how long it stays away between two lives.
+        most_lives: then it is given up.
         ready_value: what followed the ready line.
     """
 
@@ -53,6 +54,7 @@ class Kept:
     ready: Callable[[], bool] | None = None
     until_done: bool = False
     restart_delay_s: float = 0.0
+    most_lives: int = _MOST_LIVES
     next_env: dict[str, str] = field(default_factory=dict)
     following: list[dict[str, str]] = field(default_factory=list)
     every_env: dict[str, str] = field(default_factory=dict)
@@ -137,8 +139,8 @@ class Kept:
                 failed_starts += "AXN_STEPS_CRASH" not in (extra | self.every_env)
                 if failed_starts >= _MOST_FAILED_STARTS:
                     self._give_up(failed)
-            if len(self.lives) >= _MOST_LIVES:
-                self._give_up(HarnessError(f"{self.name} has died {_MOST_LIVES} times"))
+            if len(self.lives) >= self.most_lives:
+                self._give_up(HarnessError(f"{self.name} has died {self.most_lives} times"))
             if not self.is_done.is_set():
                 await asyncio.sleep(self.restart_delay_s)
 

@@ -23,6 +23,8 @@ from tasks import (
     BindRequest,
     IdempotencyConflictError,
     InvalidRequestError,
+    UnbindRequest,
+    UpdateRequest,
     close,
     submit_async,
     submit_many_async,
@@ -32,6 +34,11 @@ from worker.domain.masking import mask_text
 
 _AGAIN_S = 0.2
 _AT_A_TIME = 16
+_REQUESTS: dict[str, type[BindRequest | UpdateRequest | UnbindRequest]] = {
+    "bind": BindRequest,
+    "update": UpdateRequest,
+    "unbind": UnbindRequest,
+}
 
 
 class History:
@@ -75,9 +82,10 @@ class Producer:
                 left = [one for one in together if one.order not in self._done]
                 if left:
                     await asyncio.sleep(began + place / self._plan.per_second - time.monotonic())
-                    shop.create_task(self._until_settled(left))
+                    shop.create_task(self.until_settled(left))
 
-    async def _until_settled(self, orders: list[Order]) -> None:
+    async def until_settled(self, orders: list[Order]) -> None:
+        """Submit orders, together, until they are accepted or refused."""
         async with self._hands:
             while not await self._submit(orders):  # noqa: ASYNC110 - it is the submission that is awaited
                 await asyncio.sleep(_AGAIN_S)
@@ -105,7 +113,7 @@ class Producer:
         return True
 
     async def _ask(self, orders: list[Order]) -> list[str | IdempotencyConflictError]:
-        requests = [BindRequest(**order.fields()) for order in orders]
+        requests = [_REQUESTS[order.kind](**order.fields()) for order in orders]
         if len(requests) == 1:
             return [await submit_async(requests[0])]
         return [row.conflict or row.job_id for row in await submit_many_async(requests)]

@@ -46,13 +46,18 @@ def as_json(results: Sequence[CellResult], seed: int) -> dict[str, Any]:
     return {
         "seed": seed,
         "good": all(result.is_good for result in results),
-        "versions": {
-            "axn": __version__,
-            "python": sys.version.split()[0],
-            **{package: version(package) for package in _PACKAGES},
-        },
+        "versions": versions(),
         "jobs": sum(result.jobs for result in results if not result.control),
         "cells": [_as_dict(result) for result in results],
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of what was tested."""
+    return {
+        "axn": __version__,
+        "python": sys.version.split()[0],
+        **{package: version(package) for package in _PACKAGES},
     }
 
 
@@ -71,7 +76,7 @@ def _as_dict(result: CellResult) -> dict[str, Any]:
         "seconds": result.seconds,
         "figures": result.figures,
         "folder": result.folder,
-        "violations": [_shown(violation) for violation in result.violations],
+        "violations": [shown(violation) for violation in result.violations],
     }
 
 
@@ -105,13 +110,14 @@ def _sum_row(results: Sequence[CellResult]) -> list[str]:
     ]
 
 
-def _shown(violation: Violation) -> str:
+def shown(violation: Violation) -> str:
+    """A broken promise without any number."""
     # The text alone: a job id may hold many digits, and is what one looks for in the histories.
     return str(replace(violation, text=mask_text(violation.text)))
 
 
 def _print_violations(result: CellResult, console: Console) -> None:
     for violation in result.violations[:_MOST_SHOWN]:
-        console.print(f"{result.id}: {_shown(violation)}", style="red", soft_wrap=True, highlight=False)
+        console.print(f"{result.id}: {shown(violation)}", style="red", soft_wrap=True, highlight=False)
     if len(result.violations) > _MOST_SHOWN:
         console.print(f"{result.id}: and {len(result.violations) - _MOST_SHOWN} more", style="red")

@@ -195,6 +195,16 @@ async def test_two_failures_in_a_row_while_it_recovers_open_the_circuit_again(re
     assert (await circuit_of(redis, "dead.example"))["openings"] == "2"
 
 
+async def test_one_that_fails_now_and_then_recovers_all_the_same_until_it_is_down_again(redis: Redis) -> None:
+    delivery = delivery_of(redis, sender := FakeSender())
+    await put(redis, receiver_key("dead.example"), recovered_at=await now_ms(redis), openings=1)
+    for number, webhook_id in enumerate(await many(redis, 14)):
+        sender.error = "http.500" if number in (6, 7) or number > 8 else ""
+        assert "tripped" not in await circuit_of(redis, "dead.example"), number
+        await deliver(delivery, webhook_id)
+    assert (await circuit_of(redis, "dead.example"))["openings"] == "2"
+
+
 async def test_refusals_of_single_callbacks_open_no_circuit(redis: Redis) -> None:
     async with serving(always(answer(status=404))) as receiver, delivering(redis) as delivery:
         for webhook_id in await many(redis, 8, receiver.url):

@@ -73,7 +73,8 @@ class FoundBindingsDesk:
             return "broken"
         if isinstance(mine, str):
             return mine
-        fields = {**settlement.fields, "possible_orphans": 0}
+        # What was risked because this attempt was unclear is none; what an earlier one may have left still is.
+        fields = {**settlement.fields, "possible_orphans": claim.possible_orphans}
         bound = dataclasses.replace(settlement, fields=fields, callback=None)
         if owes_callback(mine, bound):
             callback = owed_callback(mine, bound, now_ms=mine.now_ms, full_phone_no_a=self.full_phone_no_a)

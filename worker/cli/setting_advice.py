@@ -18,6 +18,7 @@ GROUPS: Sequence[tuple[str, str]] = (
     ("AXN_RENEWAL__SPREAD", "Renewals"),
     ("AXN_TRACES__ENABLED", "Traces"),
     ("AXN_ENCRYPTION__KEYS", "Numbers at rest"),
+    ("AXN_RETENTION__BOUND", "How long finished things stay"),
 )
 """Each begins at this variable: one that is put beside its kin is told with them."""
 

@@ -19,7 +19,7 @@ async def redis_killed(bench: Bench) -> None:
         async with bench.network_trouble():
             system.redis.restart_delay_s = bench.pick(0.0, 1.5)
             await bench.kill(system.redis)
-            await _answers(bench)
+            await until_answers(bench)
 
     for appendfsync in ("always", "everysec"):
         for number in (1, 2):
@@ -100,7 +100,7 @@ async def redis_refuses(bench: Bench) -> None:
     async def loading() -> None:
         async with bench.network_trouble():
             await bench.kill(system.redis)
-            await _answers(bench)
+            await until_answers(bench)
 
     await bench.run("no memory left", no_memory)
     await bench.run("READONLY", read_only)
@@ -127,7 +127,9 @@ async def broker_forgets(bench: Bench) -> None:
     await bench.run("bindings and unacked deleted", delete_bookkeeping)
 
 
-async def _answers(bench: Bench) -> None:
+async def until_answers(bench: Bench) -> None:
+    """Wait until Redis has read its file again, at most 10 s."""
+
     async def ping() -> bool:
         try:
             return bool(await bench.system.ledger.ping())

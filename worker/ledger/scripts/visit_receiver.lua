@@ -76,7 +76,8 @@ if not is_again and answered + failed > 0 then
       redis.call('HSET', KEYS[1], 'answered', text(good), 'failed', text(bad), 'tallied_at', text(now), 'streak', streak)
     end
     local row = tonumber(ARGV[12])
-    if is_ramp then row = math.min(row, 2) end
+    -- Just back, and most tries fail: it is not back. One that fails now and then, as it may for ever, is.
+    if is_ramp and bad >= good then row = math.min(row, 2) end
     if failed > 0 and (streak >= row or (good + bad >= 2 * row and bad >= good)) then open() end
   end
 end
