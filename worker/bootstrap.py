@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from celery import Celery
 from redis.asyncio import Redis
 
+from worker import __version__
 from worker.attempt.assembly import attempt_rules
 from worker.attempt.attempt import Attempts
 from worker.attempt.binding_effects import BindingEffects
@@ -47,6 +48,7 @@ from worker.ledger.bindings import BindingLedger
 from worker.ledger.callback_secrets import CallbackSecrets
 from worker.ledger.durable import DurableOpening
 from worker.ledger.endings import Endings
+from worker.ledger.formats import LedgerFormats
 from worker.ledger.ledger import Ledger
 from worker.ledger.renewals import Renewals
 from worker.ledger.timetable import Timetable
@@ -74,6 +76,7 @@ _DUE_PER_PARTITION = 500
 """A script that takes so many keeps Redis busy for about 4 ms (benchmarks/timetable.py)."""
 _LEASE_SLACK_MS = 2_000
 _SWEEP_EVERY_MS = 60_000
+_FORMATS_EVERY_MS = 300_000
 
 
 @dataclass
@@ -267,6 +270,17 @@ def check_worker_settings(settings: Settings) -> None:
     callback_keys(settings)
 
 
+async def join_ledger(settings: Settings) -> None:
+    """Say in the ledger which versions a worker of this release writes. A Redis that is away is not waited for.
+
+    Raises:
+        NewerFormatError: the ledger holds what this release cannot read.
+    """
+    timeout_ms = duration_ms(settings.redis_timeout)
+    async with aclosing(connect(settings.redis_url, timeout_ms=timeout_ms)) as redis:
+        await LedgerFormats(redis, __version__).join_if_there(within_ms=timeout_ms)
+
+
 def _callback_http(settings: Settings) -> HttpClient:
     return receiver_client(
         receiver_rules(settings),
@@ -322,6 +336,7 @@ def _ticker(settings: Settings, producer: ProducerServices, progress: Progress) 
         producer.redis, next_look_ms=duration_ms(settings.first_look), most_per_partition=_DUE_PER_PARTITION
     )
     chores = [Chore("sweep of bindings", producer.bindings.sweep_some, _SWEEP_EVERY_MS)]
+    chores.append(Chore("versions in the ledger", LedgerFormats(producer.redis, __version__).look, _FORMATS_EVERY_MS))
     if settings.sentry_dsn.get_secret_value():
         chores.append(Chore("check-in at Sentry", CheckIns(producer.redis).tell, CHECK_IN_LOOK_MS))
     return Ticker(

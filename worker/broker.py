@@ -26,12 +26,15 @@ from worker.broker_channel import UNREADABLE, SentinelTransport, Transport
 from worker.domain.masking import mask_value
 from worker.held_messages import HeldMessages
 from worker.logs import get_log
+from worker.messages import TASK_PREFIX
 
 _log = get_log(__name__)
 
 LONGEST_TASK_ID = 255
 """As in AMQP. Every log line of a task repeats its id."""
 
+_HAND_BACK_S = 2
+_SHARE_HANDED_BACK = 4
 LONGEST_RECONNECT_PAUSE_S = 3.0
 _SETTLED_AFTER_S = 5.0
 """A connection that broke sooner was refused rather than lost (a read-only Redis, a full one): the next one waits."""
@@ -77,6 +80,8 @@ class Consumer(CeleryConsumer):
     connection_errors: tuple[type[BaseException], ...]
     held: HeldMessages | None = None
     """Set by the strategy of tasks whose messages are worked on without the pool."""
+    qos: Any
+    _handing_back = 0
     _connected_at_s = float("-inf")
 
     def connect(self) -> Any:
@@ -115,7 +120,27 @@ class Consumer(CeleryConsumer):
         self._refuse(message, "no task is named")
 
     def on_unknown_task(self, body: Any, message: Any, exc: BaseException) -> None:  # noqa: ARG002 - Celery's signature
-        self._refuse(message, f"unknown task {mask_value(exc.args[0] if exc.args else '')}")
+        name = str(exc.args[0]) if exc.args else ""
+        if not name.startswith(TASK_PREFIX) or not self._is_handed_back(message, name):
+            self._refuse(message, f"unknown task {mask_value(name)}")
+
+    def _is_handed_back(self, message: Any, name: str) -> bool:
+        """A task of ours that this release does not know is a newer one's request, and perhaps its only copy.
+
+        It goes back to the queue after a while, for a newer worker to take. Only few wait here at a time, so that they
+        leave the prefetch to others.
+        """
+        if self._handing_back >= max(1, self.qos.value // _SHARE_HANDED_BACK):
+            return False
+        _log.warning("request of a newer release: handed back", task=mask_value(name), in_ms=_HAND_BACK_S * 1000)
+        self._handing_back += 1
+        self.timer.call_after(_HAND_BACK_S, self._hand_back, (message,))
+        return True
+
+    def _hand_back(self, message: Any) -> None:
+        self._handing_back -= 1
+        if message.channel.connection is not None:  # else its broker has it back already, or will have
+            message.reject_log_error(logging.getLogger(__name__), self.connection_errors, requeue=True)
 
     def on_invalid_task(self, body: Any, message: Any, exc: BaseException) -> None:  # noqa: ARG002 - Celery's signature
         self._refuse(message, type(exc).__name__)

@@ -21,6 +21,7 @@ from worker.doctor.local_checks import (
 )
 from worker.doctor.provider_checks import check_account, check_provider_clock
 from worker.doctor.redis_checks import check_redis
+from worker.doctor.version_checks import check_versions
 from worker.domain.durations import duration_ms
 from worker.errors import SettingsError
 from worker.ledger.callback_secrets import CallbackSecrets
@@ -57,6 +58,8 @@ async def examine(clock: Clock, *, with_provider: bool = True) -> AsyncIterator[
         for finding in found:
             yield finding
         has_redis = not any(finding.area == "redis" and finding.level is Level.ERROR for finding in found)
+        for finding in await check_versions(redis) if has_redis else ():
+            yield finding
         yield check_callback_keys(settings, await _owners(redis) if has_redis else None)
     yield check_callback_guard(settings)
     for finding in await asyncio.to_thread(check_broker, build_app(settings)):

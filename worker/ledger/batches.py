@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from redis.client import NEVER_DECODE
 
 from worker.domain.batch import Batch, BatchOptions, BatchState, RowOutcome, row_job_id
+from worker.domain.formats import BATCH, NewerFormatError
 from worker.errors import BatchConflictError, BatchNotFoundError
 from worker.ledger.audit import Audit
 from worker.ledger.batch_records import CHUNK_ROWS, BatchCounts, batch_from, options_text, packed, unpacked
@@ -23,6 +24,7 @@ from worker.ledger.batch_rows import (
     outcomes_key,
 )
 from worker.ledger.keys import ALL_PARTITIONS
+from worker.ledger.newer import NewerWork
 from worker.redis_faults import asking
 from worker.redis_scripts import load_script
 
@@ -57,6 +59,7 @@ class BatchLedger(Generic[RowT]):
         self._redis = redis
         self._row_of = row_of
         self._audit = Audit(redis)
+        self._newer = NewerWork()
         self._create = load_script(redis, "worker.ledger", "create_batch")
         self._put_chunk = load_script(redis, "worker.ledger", "put_chunk")
         self._seal = load_script(redis, "worker.ledger", "seal_batch")
@@ -138,13 +141,22 @@ class BatchLedger(Generic[RowT]):
         return batch
 
     async def all(self) -> list[Batch]:
-        """All of them, the newest first."""
+        """All of them, the newest first, but those that only a newer release can read."""
         async with asking(self._redis, is_one_call=False), self._redis.pipeline(transaction=False) as pipeline:
             for partition in ALL_PARTITIONS:
                 pipeline.smembers(batches_key(partition))
             ids = [batch_id for some in await pipeline.execute() for batch_id in some]
-        found = [batch for batch in await self._read(ids) if batch is not None]
-        return sorted(found, key=lambda batch: (batch.created_at, batch.batch_id), reverse=True)
+        found = []
+        for batch_id in ids:
+            try:
+                found += await self._read([batch_id])
+            except NewerFormatError:
+                self._newer.left(BATCH, batch_id)
+        return sorted(
+            (batch for batch in found if batch is not None),
+            key=lambda batch: (batch.created_at, batch.batch_id),
+            reverse=True,
+        )
 
     async def _read(self, batch_ids: Sequence[str]) -> list[Batch | None]:
         batches: list[Batch | None] = []

@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from worker.domain.expiration import parse_expiration, unix_ms
+from worker.domain.formats import JOB, NewerFormatError
 from worker.domain.job import JobState, OnDoubt
 from worker.domain.renewal import RenewalPolicy
 from worker.ledger.callback_records import NO_WISHES, CallbackWishes
 
 FIELDS = (
-    "state", "binding", "subs_id", "phone_no_x", "request", "finished_at", "on_doubt", "renew", "renew_seed",
+    "v", "state", "binding", "subs_id", "phone_no_x", "request", "finished_at", "on_doubt", "renew", "renew_seed",
     "renewals", "renew_failures", "renew_throttles", "renew_code", "renew_due", "renew_step", "renew_job",
     "renew_told", "renew_closed", "history", "callback_url", "callback_secret_name", "callback_order_key",
     "callback_deadline_in", "callback_deadline_at",
@@ -109,15 +110,20 @@ NOT_KEPT = "not_kept"
 """There is nothing to renew: no record, no policy, or it was never bound."""
 NOT_YET = "not_yet"
 """Its job has not ended."""
+NEWER = "newer"
+"""A newer release made it, or its policy."""
 
 
 def kept_binding(binding_id: str, record: Mapping[str, str | None], now_ms: int) -> KeptBinding | str:
-    """Read a record's `FIELDS`; else `NOT_KEPT` or `NOT_YET`. A record that does not read is not kept."""
+    """Read a record's `FIELDS`; else `NOT_KEPT`, `NOT_YET` or `NEWER`. A record that does not read is not kept."""
     state = record["state"] or ""
     if state not in _BOUND:
         return NOT_KEPT if state in ("", *_ENDED) else NOT_YET
     try:
+        JOB.check(int(record["v"] or 1))
         return _kept(binding_id, {name: value for name, value in record.items() if value is not None}, now_ms)
+    except NewerFormatError:
+        return NEWER
     except (ValueError, TypeError, KeyError):
         return NOT_KEPT
 

@@ -11,7 +11,8 @@ from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
 from worker.domain.binding import Binding
-from worker.domain.job import Job, JobState, Lane, Orphan
+from worker.domain.formats import JOB
+from worker.domain.job import Job, Lane, Orphan
 from worker.domain.renewal import DEFAULT_SPREAD
 from worker.errors import IdempotencyConflictError, JobNotFoundError
 from worker.ledger.batch_rows import RowPlace, keys_of_row
@@ -20,7 +21,8 @@ from worker.ledger.callback_records import OwedCallback, flatten
 from worker.ledger.callbacks import DEFAULT_GIVE_UP_MS
 from worker.ledger.keeping import Keeping
 from worker.ledger.keys import callback_key, job_keys, member_of
-from worker.ledger.records import Claim, NewJob, Settlement, claim_from_record, job_from_record
+from worker.ledger.newer import NewerWork
+from worker.ledger.records import Claim, NewJob, Settlement, claim_from_record, has_ended, job_from_record
 from worker.ledger.registration import binding_in, named_in, registration_of
 from worker.ledger.renewal_keys import is_renewal_over
 from worker.messages import RENEWAL_MARK
@@ -67,6 +69,7 @@ class Ledger:
         self._give_up_ms = give_up_ms
         self._order = CallbackOrder(redis, look_ms=order_look_ms)
         self._keeping = Keeping(redis, spread=renewal_spread)
+        self._newer = NewerWork()
         self._open = load_script(redis, "worker.ledger", "open")
         self._claim = load_script(redis, "worker.ledger", "claim")
         self._renew = load_script(redis, "worker.ledger", "renew")
@@ -154,7 +157,8 @@ class Ledger:
                 doubt; `any` to resolve a doubt.
 
         Returns:
-            The claim, or why there is none: `missing`, `ended`, `leased`, `early` or `condemned`.
+            The claim, or why there is none: `missing`, `ended`, `leased`, `early`, `condemned`, or `newer`: it
+            is a newer release's, and was left as it is.
 
         Raises:
             BrokenRecordError: this release cannot read its record. The lease is taken all the same, and runs out: as
@@ -163,8 +167,11 @@ class Ledger:
         keys = job_keys(job_id)
         reply = await self._claim(
             [keys.job, keys.timetable, keys.in_doubt, keys.failed],
-            [member_of(lane, job_id), token, lease_ms, self._rescues, self._result_ttl_ms, keys.ended_channel, resume],
-        )
+            [member_of(lane, job_id), token, lease_ms, self._rescues, self._result_ttl_ms, keys.ended_channel, resume,
+             JOB.reads],
+        )  # fmt: skip
+        if reply[0] == "newer":
+            self._newer.left(JOB, job_id)
         return claim_from_record(reply, job_id, token) if reply[0] == "claimed" else str(reply[0])
 
     async def renew(self, claims: Sequence[Claim], *, lease_ms: int) -> list[bool]:
@@ -274,8 +281,9 @@ class Ledger:
         """
         if job_id.startswith(RENEWAL_MARK):
             return await is_renewal_over(self._redis, job_id)
-        state = await self._redis.hget(job_keys(job_id).job, "state")  # type: ignore[misc, unused-ignore]
-        return state is None or state not in (JobState.ACCEPTED, JobState.SUBMITTING, JobState.WAITING)
+        client: Any = self._redis
+        state, finished_at = await client.hmget(job_keys(job_id).job, ["state", "finished_at"])
+        return has_ended(state, finished_at)
 
     async def read(self, job_id: str) -> Job:
         """A job as it stands.

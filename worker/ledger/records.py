@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
 
+from worker.domain.formats import JOB
 from worker.domain.job import Job, JobKind, JobState, Lane, OnDoubt, Orphan
 from worker.errors import AxnError
-from worker.ledger.callback_records import NO_WISHES, RECORD_VERSION, CallbackWishes, OwedCallback, flatten
+from worker.ledger.callback_records import NO_WISHES, CallbackWishes, OwedCallback, flatten
 from worker.ledger.rebind_record import Rebinding
 
 _REPLY_HEAD = 9
@@ -65,7 +66,7 @@ class NewJob:
     def pairs(self) -> list[str]:
         """Field, value, field, value …, without empty ones and the seed, which the script writes itself."""
         fields = {
-            "v": RECORD_VERSION,
+            "v": str(JOB.writes),
             "job_id": self.job_id,
             "kind": self.kind.value,
             "is_confirmed": "1" if self.is_confirmed else "",
@@ -213,8 +214,9 @@ def is_poison(reply: Sequence[str]) -> bool:
 
 
 def _check_version(record: Mapping[str, str]) -> None:
-    if record.get("v") != RECORD_VERSION:
-        raise BrokenRecordError(f"its version is {record.get('v')!r:.20}, this release reads {RECORD_VERSION}")
+    version = record.get("v", "")
+    if not version.isdecimal() or not 1 <= int(version) <= JOB.reads:
+        raise BrokenRecordError(f"its version is {version!r:.20}, this release reads 1 to {JOB.reads}")
 
 
 def _parameters_of(record: Mapping[str, str]) -> dict[str, str]:
@@ -280,7 +282,8 @@ def job_from_record(job_id: str, record: Mapping[str, str]) -> Job:
     try:
         state = JobState(record.get("state", ""))
     except ValueError:
-        raise BrokenRecordError(f"job {job_id}: its record tells no state that this release knows") from None
+        told = "its record tells no state that this release knows; a newer one's `axn` may"
+        raise BrokenRecordError(f"job {job_id}: {told}") from None
     try:
         parameters = _parameters_of(record)
     except BrokenRecordError:  # what is known of its end can be read all the same
@@ -316,6 +319,17 @@ def job_from_record(job_id: str, record: Mapping[str, str]) -> Job:
     )
 
 
+def has_ended(state: str | None, finished_at: str | None) -> bool:
+    """Whether a record that tells this will not be moved by a worker any more; without a record, too.
+
+    A state that this release does not know may be one of a newer release, which still works on the job.
+    """
+    if state is None:
+        return True
+    known = _known_or_none(JobState, state)
+    return known.is_end if known else finished_at is not None
+
+
 def is_bound_state(state: str) -> bool:
     """Whether a record that tells this state is a binding's record, too."""
     return any(known.is_bound for known in JobState if known == state)
@@ -323,4 +337,8 @@ def is_bound_state(state: str) -> bool:
 
 def _known(kind: type[EnumT], value: str | None, default: EnumT) -> EnumT:
     """The member of this value; the default for one that this release does not know."""
-    return next((member for member in kind if member == value), default)
+    return _known_or_none(kind, value) or default
+
+
+def _known_or_none(kind: type[EnumT], value: str | None) -> EnumT | None:
+    return next((member for member in kind if member == value), None)

@@ -172,7 +172,7 @@ class Renewals:
     # --- One binding ---
 
     async def read(self, binding_ids: Sequence[str]) -> list[KeptBinding | str]:
-        """These bindings in one pipeline, or why they are none: `NOT_KEPT` or `NOT_YET` of `kept_binding`."""
+        """These bindings in one pipeline, or why they are none: `NOT_KEPT`, `NOT_YET` or `NEWER`."""
         now_ms, records = await self._records(binding_ids)
         return [
             kept_binding(binding_id, record, now_ms) for binding_id, record in zip(binding_ids, records, strict=True)
