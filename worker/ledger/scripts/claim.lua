@@ -46,7 +46,7 @@ if (tonumber(job.v or '0') or 0) > tonumber(ARGV[8]) then
   local planned = tonumber(redis.call('ZSCORE', KEYS[2], ARGV[1]) or '0')
   if planned ~= math.floor(planned) then -- take_due.lua says what a fraction is
     local age = now - (tonumber(job.accepted_at or '0') or 0)
-    local look = now + math.min(math.max(age / 4, 1000), 60000)
+    local look = now + math.min(math.max(age / 8, 1000), 60000)
     redis.call('ZADD', KEYS[2], 'XX', string.format('%.0f', look), ARGV[1])
   end
   return {'newer'}

@@ -22,7 +22,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if (tonumber(callback.v or '0') or 0) > tonumber(ARGV[6]) then
   local age = now - (tonumber(callback.created_at or '0') or 0)
-  local look = now + math.min(math.max(age / 4, 1000), 60000)
+  local look = now + math.min(math.max(age / 8, 1000), 60000)
   for _, field in ipairs({'lease_until', 'next_at'}) do
     look = math.max(look, tonumber(callback[field] or '0') or 0)
   end
