@@ -23,6 +23,8 @@ from tests.ledger.support import (
     waiting,
 )
 from tests.renewals.bench import Bench, benches
+from worker.doctor.finding import Level
+from worker.doctor.version_checks import check_versions
 from worker.domain.formats import FORMATS, JOB, RENEWAL, Format, NewerFormatError
 from worker.domain.job import JobKind, JobState, Lane, OnDoubt
 from worker.domain.job_ids import partition_of
@@ -192,6 +194,19 @@ async def test_a_release_joins_a_ledger_that_it_can_read_and_no_other(redis: Red
         await LedgerFormats(redis, "1").join((old,))
     client: Any = redis
     assert await client.hgetall(FORMATS_KEY) == {"job": "2", "job:by": "3", "ribbon": "7", "ribbon:by": "3"}
+
+
+async def test_the_doctor_tells_what_is_too_new_and_that_two_releases_run(redis: Redis) -> None:
+    presences = Presences(redis)
+    await presences.tell(Presence("a", "1.0", [], in_flight=0, lag_ms=0, faults=()))
+    found = {one.area: one for one in await check_versions(redis)}
+    assert {one.level for one in found.values()} == {Level.GOOD}
+    assert found["versions.workers"].told == "1 of release 1.0"
+    await presences.tell(Presence("b", "2.0", [], in_flight=0, lag_ms=0, faults=()))
+    await put(redis, FORMATS_KEY, **{"job": 2, "job:by": "2.0"})
+    found = {one.area: one for one in await check_versions(redis)}
+    assert (found["versions.ledger"].level, found["versions.workers"].level) == (Level.ERROR, Level.WARNING)
+    assert found["versions.ledger"].remedy.startswith("run release 2.0 or newer")
 
 
 class _Clock:
