@@ -23,18 +23,22 @@ from tests.ledger.support import (
     waiting,
 )
 from tests.renewals.bench import Bench, benches
+from worker.batches.operations import Operation
 from worker.doctor.finding import Level
 from worker.doctor.version_checks import check_versions
+from worker.domain.batch import BatchState
+from worker.domain.binding import BindingStatus
 from worker.domain.formats import FORMATS, JOB, RENEWAL, Format, NewerFormatError
 from worker.domain.job import JobKind, JobState, Lane, OnDoubt
 from worker.domain.job_ids import partition_of
 from worker.domain.rebinding import RebindMode, RebindStep
 from worker.domain.renewal import IfGone
-from worker.ledger.batch_rows import batch_keys
+from worker.ledger.batch_rows import WrittenOutcome, batch_keys
 from worker.ledger.callbacks import CallbackLedger
 from worker.ledger.formats import FORMATS_KEY, LedgerFormats
 from worker.ledger.keys import callback_key, job_keys, webhook_id_of
 from worker.ledger.newer import NewerWork
+from worker.ledger.records import BrokenRecordError
 from worker.ledger.renewal_keys import renewal_id, renewals_key
 from worker.ledger.timetable import Timetable
 from worker.messages import decode_ids, encode_ids
@@ -99,8 +103,18 @@ async def test_a_job_in_a_state_of_a_newer_release_has_not_ended_until_its_recor
     job = await opened(ledger)
     await put(redis, job_keys(job.job_id).job, state="resting")
     assert not await ledger.has_ended(job.job_id)
+    await put(redis, job_keys(job.job_id).job, v="2")
+    assert (await ledger.read(job.job_id)).state is JobState.WAITING, "whoever waits for its end goes on waiting"
     await put(redis, job_keys(job.job_id).job, finished_at=1)
     assert await ledger.has_ended(job.job_id)
+    with pytest.raises(BrokenRecordError):
+        await ledger.read(job.job_id)
+
+
+def test_a_row_s_outcome_that_says_more_reads_as_far_as_it_is_known() -> None:
+    told = WrittenOutcome("failed", 0, 1, "code", "X", "1", "old X", "message")
+    text = str(told).removesuffix("]") + ',"more"]'
+    assert WrittenOutcome.parse(text) == told
 
 
 async def test_a_newer_callback_is_left_out_of_its_line_and_comes_again(redis: Redis) -> None:
@@ -203,7 +217,8 @@ async def test_the_doctor_tells_what_is_too_new_and_that_two_releases_run(redis:
     assert {one.level for one in found.values()} == {Level.GOOD}
     assert found["versions.workers"].told == "1 of release 1.0"
     await presences.tell(Presence("b", "2.0", [], in_flight=0, lag_ms=0, faults=()))
-    await put(redis, FORMATS_KEY, **{"job": 2, "job:by": "2.0"})
+    client: Any = redis
+    await client.hset(FORMATS_KEY, mapping={"job": 2, "job:by": "2.0"})
     found = {one.area: one for one in await check_versions(redis)}
     assert (found["versions.ledger"].level, found["versions.workers"].level) == (Level.ERROR, Level.WARNING)
     assert found["versions.ledger"].remedy.startswith("run release 2.0 or newer")
@@ -241,6 +256,9 @@ WORDS_OF_VERSION_1 = {
     RebindMode: "new-x same-x",
     RebindStep: "look_up bind_new unbind_old bind_same_x restore last_resort",
     IfGone: "rebind_same_x rebind_new_x report",
+    BindingStatus: "active unbound lapsed replaced",
+    BatchState: "uploading running paused cancelled finished",
+    Operation: "bind rebind unbind move-a move-b set-expiration set-recording set-out-id",
 }
 
 

@@ -279,11 +279,9 @@ def job_from_record(job_id: str, record: Mapping[str, str]) -> Job:
     Raises:
         BrokenRecordError: it tells no state that this release knows.
     """
-    try:
-        state = JobState(record.get("state", ""))
-    except ValueError:
-        told = "its record tells no state that this release knows; a newer one's `axn` may"
-        raise BrokenRecordError(f"job {job_id}: {told}") from None
+    state = _known_or_none(JobState, record.get("state")) or _newer_state(record)
+    if state is None:
+        raise BrokenRecordError(f"job {job_id}: its record tells no state that this release knows")
     try:
         parameters = _parameters_of(record)
     except BrokenRecordError:  # what is known of its end can be read all the same
@@ -317,6 +315,13 @@ def job_from_record(job_id: str, record: Mapping[str, str]) -> Job:
         old_phone_no_x=record.get("old_phone_no_x", ""),
         old_subs_id=record.get("old_subs_id", ""),
     )
+
+
+def _newer_state(record: Mapping[str, str]) -> JobState | None:
+    """What a state of a newer release's is to whoever waits for the job's end: as long as it has none, it waits."""
+    version = record.get("v", "")
+    is_newer = version.isdecimal() and int(version) > JOB.reads
+    return JobState.WAITING if is_newer and record.get("state") and "finished_at" not in record else None
 
 
 def has_ended(state: str | None, finished_at: str | None) -> bool:
