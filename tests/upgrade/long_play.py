@@ -6,6 +6,7 @@ without it the older one is this tree, and the newer one the made-up next releas
 
 import asyncio
 import contextlib
+import json
 import os
 import random
 from collections.abc import AsyncIterator, Sequence
@@ -15,8 +16,10 @@ from typing import Any
 import pytest
 
 from tests.chaos.messages import message
-from worker.domain.job_ids import job_id_for_key
+from worker.domain.job_ids import job_id_for_key, partition_of
 from worker.ledger.batch_rows import batch_keys
+from worker.ledger.keys import job_keys, timetable_key
+from worker.ledger.renewal_keys import renewal_member, renewals_key
 
 from .next_release import make_next
 from .releases import Release, both_installed, this_tree, tree_of
@@ -24,7 +27,7 @@ from .side_by_side import SideBySide, played
 
 _SEED = 4
 _GROUP, _GROUPS_PER_STAGE = 12, 5
-_ROWS = 150
+_ROWS, _REBINDS, _KEPT = 150, 6, 8
 _BETWEEN_S, _BETWEEN_KILLS_S = 0.5, 3.0
 _WITHIN_S = 120.0
 
@@ -62,23 +65,42 @@ async def _upgrade_and_back(system: SideBySide, older: Release, newer: Release) 
     dice = random.Random(_SEED)
     job_ids: list[str] = []
     batch_ids: list[str] = []
+    kept: list[str] = []
+    rebinds: list[str] = []
+    knows = await system.knows(older) & await system.knows(newer)
     running: dict[str, Release] = {}
     async with system.provider_fault(kind="latency", latency_ms=100):
         for number, stage in enumerate(stages):
             await _replace(system, running, stage, number)
             async with _killed_now_and_then(system, dice):
-                batch_ids += await _start_batch(system, dice.choice(stage), f"batch-{number}")
-                job_ids += await _file(system, (older, newer), f"stage-{number}")
+                if "batch" in knows:
+                    rows = _rows(system, f"batch-{number}")
+                    batch_ids.append(await system.start_batch(dice.choice(stage), f"batch-{number}", rows))
+                if "renew" in knows:
+                    kept += await _keep(system, dice.choice((older, newer)), f"kept-{number}")
+                    await _renew(system, kept, number)
+                filed = await _file(system, (older, newer), f"stage-{number}")
+                if "rebind" in knows:
+                    rebinds += await _rebind(system, (older, newer), filed)
+                job_ids += filed
     await system.all_ended(job_ids, _WITHIN_S)
     await system.until(lambda: _are_finished(system, batch_ids), "all batches finished", _WITHIN_S)
-    await system.bound_exactly_once([], or_in_doubt=job_ids)
+    await system.all_ended(rebinds, _WITHIN_S, are_told=False)
+    await system.bound_exactly_once([], or_in_doubt=[*job_ids, *kept])
     assert {len(system.bodies[job_id]) for job_id in job_ids} == {1}, "one event for each job"
-    states = await system.states(job_ids)
+    states, of_rebinds = await system.states([*job_ids, *kept]), await system.states(rebinds)
     made = await system.bindings()
-    rows = sum(binding.order.startswith("batch-") for binding in made)
-    print(f"{dict(states)}; {rows} of {len(batch_ids) * _ROWS} rows bound")  # noqa: T201 - what was played
+    rows_bound = sum(binding.order.startswith("batch-") for binding in made)
+    renewals = await _renewals(system, kept)
+    told = [
+        f"binds {dict(states)}",
+        f"rebinds {dict(of_rebinds)}",
+        f"{rows_bound} of {len(batch_ids) * _ROWS} rows bound",
+    ]
+    print("; ".join([*told, f"{len(kept)} bindings renewed {sum(renewals)} times"]))  # noqa: T201 - what was played
     assert states["bound"] > len(job_ids) * 0.8, "the kills alone put few in doubt"
-    assert rows > len(batch_ids) * _ROWS * 0.8
+    assert set(of_rebinds) <= {"bound", "in_doubt", "old_left_bound"}
+    assert rows_bound >= len(batch_ids) * _ROWS * 0.8
 
 
 async def _replace(system: SideBySide, running: dict[str, Release], stage: Sequence[Release], number: int) -> None:
@@ -143,17 +165,55 @@ async def _sent(system: SideBySide, orders: Sequence[dict[str, Any]]) -> list[st
     return job_ids
 
 
-async def _start_batch(system: SideBySide, release: Release, name: str) -> list[str]:
-    rows = [
-        {
-            "phone_no_a": order["phone_no_a"],
-            "out_order_id": order["out_order_id"],
-            "expires_in": "2h",
-            "key": order["out_order_id"],
-        }
-        for order in system.orders(name, _ROWS)
-    ]
-    return [batch_id for batch_id in await system.submit(release, [], batch=name, rows=rows) if batch_id]
+def _rows(system: SideBySide, name: str) -> list[dict[str, Any]]:
+    orders = system.orders(name, _ROWS)
+    return [{field: order[field] for field in ("phone_no_a", "out_order_id", "expires_in")} for order in orders]
+
+
+async def _rebind(system: SideBySide, releases: Sequence[Release], job_ids: Sequence[str]) -> list[str]:
+    """Some of these bindings to another number, by each release's producer."""
+    ids = []
+    for release, some in zip(releases, (job_ids[:_REBINDS], job_ids[_REBINDS : 2 * _REBINDS]), strict=True):
+        await system.all_ended(some, _WITHIN_S)
+        records = await system.known(some)
+        bound = [job_id for job_id in some if records[job_id].state == "bound"]
+        wanted = [{"bind_job_id": job_id, "mode": "new-x", "idempotency_key": f"re-{job_id}"} for job_id in bound]
+        ids += await system.submit(release, [], rebinds=wanted)
+    return ids
+
+
+async def _keep(system: SideBySide, release: Release, prefix: str) -> list[str]:
+    """Bindings that are renewed as long as their orders are open."""
+    renew = {"while": "open", "extend_by": "10m"}
+    orders = [order | {"renew": renew, "callback_url": None} for order in system.orders(prefix, _KEPT)]
+    job_ids = await system.submit(release, orders)
+    await system.all_ended(job_ids, _WITHIN_S, are_told=False)
+    records = await system.known(job_ids)
+    return [job_id for job_id in job_ids if records[job_id].state == "bound"]
+
+
+async def _renew(system: SideBySide, kept: Sequence[str], number: int) -> None:
+    """Make them due, and wait until each has been renewed once more, and no more than once."""
+    client: Any = system.ledger
+    before = await _renewals(system, kept)
+    for job_id in kept:
+        partition = partition_of(job_id)
+        await client.zadd(renewals_key(partition), {job_id: 1})
+        await client.zadd(timetable_key(partition), {renewal_member(partition): 1})
+
+    async def are_renewed() -> bool:
+        return await _renewals(system, kept) == [count + 1 for count in before]
+
+    await system.until(are_renewed, f"bindings renewed in stage {number}", _WITHIN_S)
+    ends = {binding.subs_id: binding.expires for binding in await system.bindings()}
+    for job_id in kept:
+        subs_id, request = await client.hmget(job_keys(job_id).job, ["subs_id", "request"])
+        assert ends[subs_id] == json.loads(request)["Expiration"], "the provider and the ledger agree"
+
+
+async def _renewals(system: SideBySide, kept: Sequence[str]) -> list[int]:
+    client: Any = system.ledger
+    return [int(await client.hget(job_keys(job_id).job, "renewals") or 0) for job_id in kept]
 
 
 async def _are_finished(system: SideBySide, batch_ids: Sequence[str]) -> bool:

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -112,20 +112,30 @@ class SideBySide(ChaosSystem):
         ]
 
     async def submit(
-        self, release: Release, requests: Sequence[dict[str, Any]], *, batch: str = "", rows: Sequence[Any] = ()
+        self, release: Release, requests: Sequence[Mapping[str, Any]], *, rebinds: Sequence[Mapping[str, Any]] = ()
     ) -> list[str]:
-        """Let a producer of a release file these. Returns the ids of their jobs, and of the batch, if there is one."""
+        """Let a producer of a release file binds and rebinds. Returns the ids of their jobs."""
+        return list((await self._asked(release, requests=list(requests), rebinds=list(rebinds)))["ids"])
+
+    async def start_batch(self, release: Release, name: str, rows: Sequence[Mapping[str, Any]]) -> str:
+        """Let a producer of a release start a batch of binds. Returns the batch's id."""
+        return str((await self._asked(release, batch=name, rows=list(rows)))["batch_id"])
+
+    async def knows(self, release: Release) -> set[str]:
+        """What a release can do of `rebind`, `batch` and `renew`."""
+        return set((await self._asked(release))["knows"])
+
+    async def _asked(self, release: Release, **given: Any) -> dict[str, Any]:
         producer = await self._producer_of(release)
         assert producer.stdin is not None
         assert producer.stdout is not None
-        producer.stdin.write(
-            json.dumps({"requests": list(requests), "batch": batch, "rows": list(rows)}).encode() + b"\n"
-        )
+        nothing: dict[str, Any] = {"requests": [], "rebinds": [], "batch": "", "rows": []}
+        producer.stdin.write(json.dumps(nothing | given).encode() + b"\n")
         answer = await producer.stdout.readline()
         if not answer:
             raise HarnessError(f"the producer of {release.name} ended, see its complaints above")
-        told = json.loads(answer)
-        return [*told["ids"], told["batch_id"]] if batch else list(told["ids"])
+        told: dict[str, Any] = json.loads(answer)
+        return told
 
     async def _producer_of(self, release: Release) -> asyncio.subprocess.Process:
         if release.name not in self._producers:
@@ -140,7 +150,7 @@ class SideBySide(ChaosSystem):
             producer.kill()
             await producer.wait()
 
-    async def until(self, holds: Callable[[], Awaitable[Any]], what: str, within_s: float = 30.0) -> None:
+    async def until(self, holds: Callable[[], Awaitable[Any]], what: str, within_s: float = 60.0) -> None:
         """Wait for it."""
         deadline = time.monotonic() + within_s
         while not await holds():
@@ -160,18 +170,18 @@ class SideBySide(ChaosSystem):
         assert not missing, f"{len(missing)} jobs have no record"
         return {job_id: record for job_id, record in found.items() if record}
 
-    async def all_ended(self, job_ids: Sequence[str], within_s: float = 30.0) -> None:
-        """Wait until all of these jobs have ended, and their callbacks are delivered."""
+    async def all_ended(self, job_ids: Sequence[str], within_s: float = 60.0, *, are_told: bool = True) -> None:
+        """Wait until all of these jobs have ended, and, where they have any, their callbacks are delivered."""
 
         async def have_ended() -> bool:
             return not set(await self.states(job_ids)) & {*NO_ENDS, "missing"}
 
-        async def are_told() -> bool:
-            return all(self.bodies.get(job_id) for job_id in job_ids)
+        async def have_told() -> bool:
+            return not are_told or all(self.bodies.get(job_id) for job_id in job_ids)
 
         try:
             await self.until(have_ended, "all jobs ended", within_s)
-            await self.until(are_told, "all callbacks delivered", within_s)
+            await self.until(have_told, "all callbacks delivered", within_s)
         except AssertionError as late:
             raise AssertionError(f"{late}: {dict(await self.states(job_ids))}") from None
 
@@ -184,7 +194,7 @@ class SideBySide(ChaosSystem):
         of_jobs = Counter(record.subs_id for record in records.values() if record.state == "bound")
         assert of_jobs <= made
         assert set(of_jobs.values()) == {1}
-        orders = Counter(binding.order for binding in await self.bindings())
+        orders = Counter(binding.order for binding in await self.bindings() if binding.is_live)
         assert set(orders.values()) == {1}, "no order has two numbers"
 
 
