@@ -22,7 +22,6 @@ from tests.upgrade.releases import Release
 
 LANES = "checkout,batch,renewal,callback"
 QUICK = {
-    "AXN_LEASE": "2s",
     "AXN_ATTEMPT_TIMEOUT": "1s",
     "AXN_FIRST_LOOK": "1s",
     "AXN_RETRY__BASE": "50ms",

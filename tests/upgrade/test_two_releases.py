@@ -14,7 +14,7 @@ from .next_release import NEWER_OUT_ID, NEWER_TASK, VERSION, make_next
 from .releases import Release, both_installed, this_tree
 from .side_by_side import SideBySide, played
 
-_JOBS = 25
+_JOBS = 20
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +24,7 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> tuple[Release, Release
     return both_installed(folder, ("this", this_tree), ("next", lambda tree: make_next(this_tree(tree))))
 
 
+@pytest.mark.timeout(300)
 def test_two_releases_share_a_ledger(releases: tuple[Release, Release]) -> None:
     played(lambda system: _play(system, *releases))
 
@@ -36,7 +37,7 @@ async def _play(system: SideBySide, this: Release, next_: Release) -> None:
     newer = await system.submit(next_, system.orders("newer", _JOBS, out_id=NEWER_OUT_ID))
     task_id = await _newer_task(system)
     await _are_left_alone(system, newer)
-    async with system.provider_fault(kind="throttle", probability=0.3, retry_after_ms=100):
+    async with system.provider_fault(kind="throttle", count=8, retry_after_ms=100):
         await system.begin(next_)
         await system.all_ended([*newer, task_id])
     mixed = await _while_the_next_is_killed(system, this, next_)
