@@ -33,7 +33,7 @@ _log = get_log(__name__)
 LONGEST_TASK_ID = 255
 """As in AMQP. Every log line of a task repeats its id."""
 
-_HAND_BACK_S = 2
+_HAND_BACK_S = 2.0
 _SHARE_HANDED_BACK = 4
 LONGEST_RECONNECT_PAUSE_S = 3.0
 _SETTLED_AFTER_S = 5.0
@@ -43,6 +43,15 @@ _SETTLED_AFTER_S = 5.0
 def reconnect_pause_s(random_share: Callable[[], float] = random.random) -> float:
     """A third to all of the longest pause, so that workers who lost one broker do not come back together."""
     return LONGEST_RECONNECT_PAUSE_S * (1 + 2 * random_share()) / 3
+
+
+def hand_back_after_s(random_share: Callable[[], float] = random.random) -> float:
+    """Half to one and a half of the usual time.
+
+    Redis gives a message to whoever has waited longest, and each waits a second at a time: after a fixed time it would
+    be this process again, for ever.
+    """
+    return _HAND_BACK_S * (0.5 + random_share())
 
 
 class Connection(kombu.Connection):
@@ -132,9 +141,10 @@ class Consumer(CeleryConsumer):
         """
         if self._handing_back >= max(1, self.qos.value // _SHARE_HANDED_BACK):
             return False
-        _log.warning("request of a newer release: handed back", task=mask_value(name), in_ms=_HAND_BACK_S * 1000)
+        after_s = hand_back_after_s()
+        _log.warning("request of a newer release: handed back", task=mask_value(name), in_ms=round(after_s * 1000))
         self._handing_back += 1
-        self.timer.call_after(_HAND_BACK_S, self._hand_back, (message,))
+        self.timer.call_after(after_s, self._hand_back, (message,))
         return True
 
     def _hand_back(self, message: Any) -> None:
