@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ORDERS ?= 1000
 
-.PHONY: demo test test-docs test-cluster test-redis test-rabbitmq chaos soak soak-batches year bench bench-pace check lint types arrows readme diagrams lock clean
+.PHONY: demo test test-docs test-cluster test-redis test-rabbitmq test-upgrade chaos soak soak-batches year bench bench-pace check lint types arrows readme diagrams lock clean
 
 demo: .venv/installed-embedded ## the whole way of 1,000 orders on this machine
 	$(BIN)/axn demo --orders $(ORDERS)
@@ -21,6 +21,9 @@ test-redis: .venv/installed-dev ## TLS, least rights, a hung node, a primary kil
 
 test-rabbitmq: .venv/installed-dev ## the whole way with RabbitMQ; needs Debian's rabbitmq-server, else it is skipped
 	$(BIN)/python -m pytest tests/redis_topologies/long_rabbitmq.py
+
+test-upgrade: .venv/installed-dev ## a rolling upgrade and the way back: FROM=v0.1.0 takes the older release from git
+	UPGRADE_FROM="$(FROM)" $(BIN)/python -m pytest -s tests/upgrade/long_play.py
 
 chaos: .venv/installed-dev ## the fault matrix: CHAOS="--cells A2 --seed 7" plays a part of it
 	$(BIN)/python -m tests.chaos $(CHAOS)

@@ -1,5 +1,6 @@
 """This worker process's services: made when Celery starts the process, ended when it stops."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,10 +16,12 @@ from celery.signals import (
 from tasks.stop_signals import StopSignals
 from worker import __version__
 from worker.app import app
-from worker.bootstrap import WorkerServices, build_worker, check_worker_settings
+from worker.bootstrap import WorkerServices, build_worker, check_worker_settings, join_ledger
 from worker.domain.durations import duration_ms
+from worker.domain.formats import NewerFormatError
 from worker.error_reports import report_asyncio_errors, set_up_sentry
 from worker.errors import SettingsError
+from worker.ledger.newer import NewerWork
 from worker.ledger.server_check import log_redis_warnings
 from worker.messages import BATCH_MARK, RENEWAL_MARK, IdsMessage
 from worker.observation.consumer_beat import consumer_beat
@@ -35,6 +38,7 @@ class WorkerProcess:
         settings = load_settings()
         set_up_sentry(settings, __version__)
         self.grace_s = duration_ms(settings.grace) / 1000
+        self.newer = NewerWork()
         self.runtime = Runtime("axn-worker")
         self.services = self.runtime.run(self._build(settings))
 
@@ -88,8 +92,10 @@ def this_process() -> WorkerProcess:
 
 def _check(**_: Any) -> None:
     try:
-        check_worker_settings(load_settings())
-    except SettingsError as wrong:
+        settings = load_settings()
+        check_worker_settings(settings)
+        asyncio.run(join_ledger(settings))
+    except (SettingsError, NewerFormatError) as wrong:
         raise SystemExit(f"axn: {wrong}") from None
 
 

@@ -12,6 +12,7 @@ from celery.concurrency.thread import TaskPool
 from celery.worker.strategy import default
 
 from tasks.process import WorkerProcess, this_process
+from worker.domain.formats import NewerFormatError
 from worker.held_messages import HeldMessages
 from worker.messages import TASK_CALLBACKS, TASK_JOBS, IdsMessage, decode_ids
 
@@ -66,5 +67,5 @@ def _told(message: Any) -> IdsMessage | None:
         return None
     try:
         return decode_ids(arguments[0])
-    except ValueError:
+    except (ValueError, NewerFormatError):
         return None

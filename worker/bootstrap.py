@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from celery import Celery
 from redis.asyncio import Redis
 
+from worker import __version__
 from worker.attempt.assembly import attempt_rules
 from worker.attempt.attempt import Attempts
 from worker.attempt.binding_effects import BindingEffects
@@ -53,6 +54,7 @@ from worker.ledger.callback_secrets import CallbackSecrets
 from worker.ledger.closed_orders import ClosedOrders
 from worker.ledger.durable import DurableOpening
 from worker.ledger.endings import Endings
+from worker.ledger.formats import LedgerFormats
 from worker.ledger.ledger import Ledger
 from worker.ledger.renewals import Renewals
 from worker.ledger.seal import Seal
@@ -81,6 +83,7 @@ from worker.tracing import Tracer, build_tracer, check_traces
 _DUE_PER_PARTITION = 500
 """A script that takes so many keeps Redis busy for about 4 ms (benchmarks/timetable.py)."""
 _SWEEP_EVERY_MS = 60_000
+_FORMATS_EVERY_MS = 300_000
 
 
 @dataclass
@@ -278,6 +281,17 @@ def check_worker_settings(settings: Settings) -> None:
     build_seal(settings)
 
 
+async def join_ledger(settings: Settings) -> None:
+    """Say in the ledger which versions a worker of this release writes. A Redis that is away is not waited for.
+
+    Raises:
+        NewerFormatError: the ledger holds what this release cannot read.
+    """
+    timeout_ms = duration_ms(settings.redis_timeout)
+    async with aclosing(connect(settings.redis_url, timeout_ms=timeout_ms)) as redis:
+        await LedgerFormats(redis, __version__).join_if_there(within_ms=timeout_ms)
+
+
 def _delivery(
     settings: Settings, producer: ProducerServices, http: HttpClient, progress: Progress, meters: Meters
 ) -> Delivery:
@@ -304,6 +318,7 @@ def _ticker(settings: Settings, producer: ProducerServices, progress: Progress) 
         producer.redis, next_look_ms=duration_ms(settings.first_look), most_per_partition=_DUE_PER_PARTITION
     )
     chores = [Chore("sweep of bindings", producer.bindings.sweep_some, _SWEEP_EVERY_MS)]
+    chores.append(Chore("versions in the ledger", LedgerFormats(producer.redis, __version__).look, _FORMATS_EVERY_MS))
     if settings.sentry_dsn.get_secret_value():
         chores.append(Chore("check-in at Sentry", CheckIns(producer.redis).tell, CHECK_IN_LOOK_MS))
     if old := build_batch_retention(settings, producer.redis, producer.seal, producer.clock):

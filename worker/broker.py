@@ -26,12 +26,15 @@ from worker.broker_channel import UNREADABLE, SentinelTransport, Transport
 from worker.domain.masking import mask_value
 from worker.held_messages import HeldMessages
 from worker.logs import get_log
+from worker.messages import TASK_PREFIX
 
 _log = get_log(__name__)
 
 LONGEST_TASK_ID = 255
 """As in AMQP. Every log line of a task repeats its id."""
 
+_HAND_BACK_S = 2.0
+_SHARE_HANDED_BACK = 4
 LONGEST_RECONNECT_PAUSE_S = 3.0
 _SETTLED_AFTER_S = 5.0
 """A connection that broke sooner was refused rather than lost (a read-only Redis, a full one): the next one waits."""
@@ -40,6 +43,15 @@ _SETTLED_AFTER_S = 5.0
 def reconnect_pause_s(random_share: Callable[[], float] = random.random) -> float:
     """A third to all of the longest pause, so that workers who lost one broker do not come back together."""
     return LONGEST_RECONNECT_PAUSE_S * (1 + 2 * random_share()) / 3
+
+
+def hand_back_after_s(random_share: Callable[[], float] = random.random) -> float:
+    """Half to one and a half of the usual time.
+
+    Redis gives a message to whoever has waited longest, and each waits a second at a time: after a fixed time it would
+    be this process again, for ever.
+    """
+    return _HAND_BACK_S * (0.5 + random_share())
 
 
 class Connection(kombu.Connection):
@@ -77,6 +89,8 @@ class Consumer(CeleryConsumer):
     connection_errors: tuple[type[BaseException], ...]
     held: HeldMessages | None = None
     """Set by the strategy of tasks whose messages are worked on without the pool."""
+    qos: Any
+    _handing_back = 0
     _connected_at_s = float("-inf")
 
     def connect(self) -> Any:
@@ -115,7 +129,28 @@ class Consumer(CeleryConsumer):
         self._refuse(message, "no task is named")
 
     def on_unknown_task(self, body: Any, message: Any, exc: BaseException) -> None:  # noqa: ARG002 - Celery's signature
-        self._refuse(message, f"unknown task {mask_value(exc.args[0] if exc.args else '')}")
+        name = str(exc.args[0]) if exc.args else ""
+        if not name.startswith(TASK_PREFIX) or not self._is_handed_back(message, name):
+            self._refuse(message, f"unknown task {mask_value(name)}")
+
+    def _is_handed_back(self, message: Any, name: str) -> bool:
+        """A task of ours that this release does not know is a newer one's request, and perhaps its only copy.
+
+        It goes back to the queue after a while, for a newer worker to take. Only few wait here at a time, so that they
+        leave the prefetch to others.
+        """
+        if self._handing_back >= max(1, self.qos.value // _SHARE_HANDED_BACK):
+            return False
+        after_s = hand_back_after_s()
+        _log.warning("request of a newer release: handed back", task=mask_value(name), in_ms=round(after_s * 1000))
+        self._handing_back += 1
+        self.timer.call_after(after_s, self._hand_back, (message,))
+        return True
+
+    def _hand_back(self, message: Any) -> None:
+        self._handing_back -= 1
+        if message.channel.connection is not None:  # else its broker has it back already, or will have
+            message.reject_log_error(logging.getLogger(__name__), self.connection_errors, requeue=True)
 
     def on_invalid_task(self, body: Any, message: Any, exc: BaseException) -> None:  # noqa: ARG002 - Celery's signature
         self._refuse(message, type(exc).__name__)

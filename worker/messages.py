@@ -8,13 +8,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from worker.domain.formats import MESSAGE
 from worker.domain.job import Lane
 from worker.domain.job_ids import is_job_id
 
-MESSAGE_VERSION = 1
 IDS_PER_MESSAGE = 100
 """At most; more would make one lost message a long wait."""
 
+TASK_PREFIX = "axn."
+"""Of all our tasks, in every release."""
 TASK_BIND = "axn.bind"
 """One bind request, from any Celery client in any language."""
 TASK_UPDATE = "axn.update"
@@ -53,21 +55,28 @@ class IdsMessage:
 
 def encode_ids(lane: Lane, ids: Sequence[str], published_at_ms: int) -> dict[str, Any]:
     """The one argument of a message."""
-    return {"v": MESSAGE_VERSION, "lane": lane.value, "ids": list(ids), "at": published_at_ms}
+    return {"v": MESSAGE.writes, "lane": lane.value, "ids": list(ids), "at": published_at_ms}
 
 
 def decode_ids(message: object) -> IdsMessage:
     """What a message says; ids of another form are left out.
 
     Raises:
-        ValueError: another version, or not such a message. Nothing is lost by dropping it: the timetable publishes
-            again what is not finished.
+        NewerFormatError: a newer release's. ValueError: not such a message. Nothing is lost by dropping either: the
+            timetable publishes again what is not finished.
     """
-    if not isinstance(message, dict) or message.get("v") != MESSAGE_VERSION or not isinstance(message.get("ids"), list):
-        raise ValueError(f"not a message of version {MESSAGE_VERSION}")
+    version = _version_of(message)
+    MESSAGE.check(version)
+    if not isinstance(message, dict) or version < 1 or not isinstance(message.get("ids"), list):
+        raise ValueError(f"not a message of version {MESSAGE.reads}")
     ids = [id_ for id_ in message["ids"] if isinstance(id_, str) and _is_id(id_)]
     at = message.get("at")
     return IdsMessage(Lane(str(message.get("lane"))), ids, at if isinstance(at, int) else 0)
+
+
+def _version_of(message: object) -> int:
+    version = message.get("v") if isinstance(message, dict) else None
+    return version if isinstance(version, int) else 0
 
 
 def _is_id(id_: str) -> bool:

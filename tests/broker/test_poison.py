@@ -3,7 +3,7 @@
 import base64
 import json
 import sys
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import kombu
@@ -133,6 +133,23 @@ def test_no_number_of_unreadable_messages_takes_the_worker_s_slots(worker: Worke
             worker.send(json.dumps(message(encoded(body))))
     worker.does_a_job()
     assert len(worker.set_aside()) == len(bodies) * (SLOTS + 1)
+
+
+def test_requests_of_a_newer_release_wait_for_it_in_the_queue_and_leave_most_slots_to_others(
+    worker: WorkerUnderTest,
+) -> None:
+    held = SLOTS // 4
+    for _ in range(held + 3):
+        worker.send(json.dumps(changed("axn.of_next_year", "headers", "task", body=[[{"phone_no_a": A}], {}, {}])))
+    worker.does_a_job()
+    assert worker.log.count("request of a newer release: handed back") == held
+    assert len(worker.set_aside()) == 3, "no more than that, and none is lost"
+    wait_until(lambda: worker.log.count("request of a newer release: handed back") > held)
+    with worker.redis(1) as client:  # popped and not yet on record it is nowhere to be seen, for a moment
+        wait_until(lambda: cast("int", client.llen("axn.checkout")) + worker.under_way() == held)
+        worker.stop()
+        client.delete("axn.checkout", "unacked", "unacked_index")  # no worker of later tests would ever take them
+    assert A not in worker.log
 
 
 def test_an_error_names_the_queue_and_the_fault_but_nothing_of_the_content(worker: WorkerUnderTest) -> None:

@@ -6,7 +6,9 @@ import threading
 from itertools import takewhile
 
 import pytest
+import redis
 
+from worker.ledger.formats import FORMATS_KEY
 from worker.local.redis_server import EmbeddedRedis
 
 from .conftest import Axn
@@ -73,3 +75,18 @@ def test_a_worker_tells_of_a_redis_that_could_lose_jobs_and_starts_all_the_same(
     assert len(told) == 1
     assert "WARNING" in told[0]
     assert "maxmemory-policy is allkeys-lru" in told[0]
+
+
+def test_a_worker_that_is_too_old_for_its_ledger_names_the_release_to_run(
+    axn: Axn, monkeypatch: pytest.MonkeyPatch, ledger: "redis.Redis"
+) -> None:
+    monkeypatch.setenv("AXN_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("AXN_ACCESS_KEY_SECRET", "s3cr3t")
+    ledger.hset(FORMATS_KEY, mapping={"job": 99, "job:by": "42.0"})
+    command = [sys.executable, "-m", "worker.cli", "worker", "--lanes", "batch"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    ledger.delete(FORMATS_KEY)
+    assert ended.returncode == 1
+    assert "axn: the ledger holds what this release cannot read: job 99 (this release reads 1)" in ended.stderr
+    assert "run release 42.0 or newer" in ended.stderr
+    assert "axn worker ready" not in ended.stdout

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
+import redis
 from aiohttp import web
 
 from tests.cli.conftest import Axn, Ended, axn
@@ -78,6 +79,8 @@ def healthy(axn: Axn, redis_server: EmbeddedRedis, sandbox: SandboxThread, monke
     }  # fmt: skip
     for name, value in environment.items():
         monkeypatch.setenv(f"AXN_{name}", value)
+    with redis.Redis.from_url(redis_server.url(0)) as ledger:
+        ledger.flushdb()  # of what other tests say of workers and their releases
     return axn
 
 
@@ -92,9 +95,9 @@ def test_where_nothing_is_wrong_every_part_is_looked_at(healthy: Axn) -> None:
     assert {one["level"] for one in found.values()} <= {"good", "warning"}
     assert set(found) >= {
         "settings", "machine.files", "pace", "errors",
-        "redis.latency", "redis.scripts", "redis.clock", "redis.settings",
-        "redis.memory", "callbacks.keys", "callbacks.guard", "broker", "provider", "provider.clock", "provider.account",
-        "provider.pool",
+        "redis.latency", "redis.scripts", "redis.clock", "redis.settings", "redis.memory",
+        "versions.ledger", "versions.workers", "callbacks.keys", "callbacks.guard", "broker",
+        "provider", "provider.clock", "provider.account", "provider.pool",
     }  # fmt: skip
 
 
@@ -137,8 +140,6 @@ def test_strict_takes_warnings_for_errors(healthy: Axn, monkeypatch: pytest.Monk
 
 
 def test_messages_that_were_set_aside_are_told(healthy: Axn, redis_server: EmbeddedRedis) -> None:
-    import redis  # noqa: PLC0415 - the blocking client, here alone
-
     with redis.Redis.from_url(redis_server.url(1)) as broker:
         broker.lpush("axn1:poison_messages", "{}")
         try:

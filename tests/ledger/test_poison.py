@@ -62,7 +62,8 @@ async def test_a_record_of_an_unknown_state_is_failed_as_poison_and_not_forgotte
 @pytest.mark.parametrize(
     "damage",
     [
-        pytest.param({"v": "2"}, id="a newer release's record"),
+        pytest.param({"v": "0"}, id="a version that never was"),
+        pytest.param({"v": "second"}, id="a version that is no number"),
         pytest.param({"request": "{"}, id="a request that is no JSON"),
         pytest.param({"request": "[1]"}, id="a request that is no mapping"),
         pytest.param({"request": '{"PhoneNoA": 1}'}, id="a parameter that is no text"),

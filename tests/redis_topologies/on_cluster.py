@@ -9,7 +9,10 @@ import sys
 
 from tests.redis_topologies.clusters import cluster
 
-PARTS = ("tests/ledger", "tests/delivery", "tests/attempt", "tests/pace", "tests/intake", "tests/batches")
+PARTS = (
+    "tests/ledger", "tests/delivery", "tests/attempt", "tests/pace", "tests/intake", "tests/batches",
+    "tests/upgrade/test_newer_things.py",
+)  # fmt: skip
 
 OF_ONE_SERVER = (
     "tests/ledger/test_endings.py",

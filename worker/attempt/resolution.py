@@ -104,6 +104,8 @@ class Resolutions:
             )
         except BrokenRecordError as broken:
             _refuse(job, f"has a broken record: {broken}")
+        if claim == "newer":
+            _refuse(job, "is one of a newer release: resolve it with the `axn` of that release")
         if isinstance(claim, str):
             _refuse(job, "is being resolved by somebody else; look again in a moment")
         return claim

@@ -22,6 +22,7 @@ from worker.doctor.local_checks import (
 from worker.doctor.privacy_checks import check_numbers
 from worker.doctor.provider_checks import check_account, check_provider_clock
 from worker.doctor.redis_checks import check_redis
+from worker.doctor.version_checks import check_versions
 from worker.domain.durations import duration_ms
 from worker.errors import SettingsError
 from worker.ledger.assembly import build_seal
@@ -52,16 +53,8 @@ async def examine(clock: Clock, *, with_provider: bool = True) -> AsyncIterator[
         yield error("settings", str(wrong), "docs/settings.md has all settings")
     for finding in (check_files(settings), check_pace(settings), check_environment(settings)):
         yield finding
-    async with AsyncExitStack() as stack:
-        redis = connect(settings.redis_url, timeout_ms=duration_ms(settings.redis_timeout))
-        stack.push_async_callback(redis.aclose)
-        found = await check_redis(redis, clock)
-        for finding in found:
-            yield finding
-        has_redis = not any(finding.area == "redis" and finding.level is Level.ERROR for finding in found)
-        yield check_callback_keys(settings, await _owners(redis) if has_redis else None)
-        if has_redis and is_startable:
-            yield await check_numbers(redis, build_seal(settings))
+    async for finding in _redis(settings, clock, is_startable=is_startable):
+        yield finding
     yield check_callback_guard(settings)
     for finding in await asyncio.to_thread(check_broker, build_app(settings)):
         yield finding
@@ -72,6 +65,21 @@ async def examine(clock: Clock, *, with_provider: bool = True) -> AsyncIterator[
         return
     async for finding in _provider(settings, clock):
         yield finding
+
+
+async def _redis(settings: Settings, clock: Clock, *, is_startable: bool) -> AsyncIterator[Finding]:
+    async with AsyncExitStack() as stack:
+        redis = connect(settings.redis_url, timeout_ms=duration_ms(settings.redis_timeout))
+        stack.push_async_callback(redis.aclose)
+        found = await check_redis(redis, clock)
+        for finding in found:
+            yield finding
+        has_redis = not any(finding.area == "redis" and finding.level is Level.ERROR for finding in found)
+        for finding in await check_versions(redis) if has_redis else ():
+            yield finding
+        yield check_callback_keys(settings, await _owners(redis) if has_redis else None)
+        if has_redis and is_startable:
+            yield await check_numbers(redis, build_seal(settings))
 
 
 async def _owners(redis: Redis) -> list[str] | None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from worker.domain.durations import duration_ms
 from worker.domain.expiration import PROVIDER_MINIMUM
+from worker.domain.formats import RENEWAL
 
 SECOND_MS, MINUTE_MS = 1_000, 60_000
 LEAST_EXTENSION_MS = 2 * MINUTE_MS
@@ -118,10 +119,12 @@ class RenewalPolicy:
 
         Raises:
             ValueError: it is no such text.
+            NewerFormatError: a newer release's, which may say what this one cannot do.
         """
         told: Any = json.loads(text)
         if not isinstance(told, dict):
             raise ValueError("a renewal policy is a JSON object")  # noqa: TRY004 - a text that does not read as one
+        RENEWAL.check(int(told.get("v", 1)))
         until_ms, for_ms, extend_by_ms, lead_ms = (
             int(told.get(name, 0)) for name in ("until", "for", "extend_by", "lead")
         )

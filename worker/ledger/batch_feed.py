@@ -8,19 +8,23 @@ from dataclasses import dataclass
 from redis.asyncio import Redis
 
 from worker.domain.batch import BatchOptions
+from worker.domain.formats import BATCH
 from worker.domain.job import JobState
+from worker.ledger.batch_chunks import read_outcomes, read_rows
 from worker.ledger.batch_records import BatchCounts, options_of
 from worker.ledger.batch_rows import MAY_BE_DONE, REFUSED, RowPlace, WrittenOutcome, batch_keys, counts_key
-from worker.ledger.batches import read_outcomes, read_rows
 from worker.ledger.callback_records import OwedCallback
 from worker.ledger.keys import ALL_PARTITIONS, callback_key
 from worker.ledger.ledger import Ledger
+from worker.ledger.newer import NewerWork
 from worker.ledger.records import NewJob
 from worker.ledger.seal import NO_SEAL, Seal
 from worker.ledger.sealed_records import sealed_pairs
 from worker.redis_scripts import load_script
 
 _CONFLICT, _KNOWN = -1, 0
+_HELD, _NEWER = 1, 2
+_NEWER_LOOK_MS = 5_000
 _CUT_MESSAGE = 120
 _LOST = "its record is missing; whether it was sent is lost"
 
@@ -96,6 +100,7 @@ class FeedLedger:
         self._ledger = ledger
         self.lease_ms = lease_ms
         self._give_up_ms = give_up_ms
+        self._newer = NewerWork()
         self._hold = load_script(redis, "worker.ledger", "hold_batch")
         self._move = load_script(redis, "worker.ledger", "move_cursor")
         self._let_go = load_script(redis, "worker.ledger", "let_batch_go")
@@ -106,10 +111,13 @@ class FeedLedger:
         self._close_lost = load_script(redis, "worker.ledger", "close_lost_row")
 
     async def hold(self, batch_id: str, token: str) -> HeldBatch | None:
-        """Take or renew the lease of a batch; None where there is nothing to feed, or another feeder holds it."""
+        """Take or renew the lease of a batch; None where there is nothing to feed, another holds it, or must."""
         keys = batch_keys(batch_id)
-        status, now_ms, *flat = await self._hold([keys.batch, keys.timetable], [token, self.lease_ms, keys.member])
-        if not status:
+        arguments: list[str | int] = [token, self.lease_ms, keys.member, BATCH.reads, _NEWER_LOOK_MS]
+        status, now_ms, *flat = await self._hold([keys.batch, keys.timetable], arguments)
+        if status == _NEWER:
+            self._newer.left(BATCH, batch_id)
+        if status != _HELD:
             return None
         record = dict(zip(flat[::2], flat[1::2], strict=True))
         codes = json.loads(record.get("retry_codes", "null"))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 
 from worker.domain.batch import Batch, BatchOptions, BatchState
 from worker.domain.batch_hours import parse_hour
+from worker.domain.formats import BATCH
 from worker.errors import FieldFault, InvalidRequestError
 
 CHUNK_ROWS = 500
@@ -110,7 +111,12 @@ def options_of(text: str) -> BatchOptions:
 
 
 def batch_from(batch_id: str, record: Mapping[str, str], counts: BatchCounts) -> Batch:
-    """The batch as it can be seen."""
+    """The batch as it can be seen.
+
+    Raises:
+        NewerFormatError: only a newer release can tell what it is.
+    """
+    BATCH.check(int(record.get("v", 1)))
     rows, round_ = int(record.get("rows", 0)), int(record.get("round", 0))
     # A batch is retried when all its rows had been begun.
     begun = rows if round_ else min(counts.opened + counts.by_state.get("refused", 0), rows)

@@ -16,6 +16,7 @@ from worker.ledger.records import Claim, Settlement
 from worker.ledger.seal import NO_SEAL, Seal
 from worker.messages import BATCH_MARK
 
+_TEXTS = 5
 REFUSED = "refused"
 """The state of a row that could not become a job."""
 RETRIABLE = frozenset({REFUSED, JobState.FAILED.value, JobState.EXPIRED.value, JobState.CANCELLED.value})
@@ -135,7 +136,7 @@ class WrittenOutcome:
     def parse(cls, text: str) -> "WrittenOutcome":
         """As it stands in Redis."""
         state, round_, tries, *rest = json.loads(text)
-        return cls(str(state), int(round_), int(tries), *map(str, rest))
+        return cls(str(state), int(round_), int(tries), *map(str, rest[:_TEXTS]))  # a newer release may say more
 
     def __str__(self) -> str:
         rest = [self.code, self.phone_no_x, self.subs_id, self.old_phone_no_x, self.message]

@@ -6,25 +6,23 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from redis.asyncio import Redis
-from redis.client import NEVER_DECODE
 
 from worker.domain.batch import Batch, BatchOptions, BatchState, RowOutcome, row_job_id
+from worker.domain.formats import BATCH, NewerFormatError
 from worker.errors import BatchConflictError, BatchNotFoundError
 from worker.ledger.audit import Audit
+from worker.ledger.batch_chunks import read_outcomes, read_rows
 from worker.ledger.batch_records import (
     CHUNK_PLACE,
     CHUNK_ROWS,
-    DIGEST_BYTES,
     BatchCounts,
     batch_from,
     options_text,
     packed,
-    unpacked,
 )
 from worker.ledger.batch_rows import (
     MAY_BE_DONE,
     RETRIABLE,
-    WrittenOutcome,
     batch_keys,
     batches_key,
     chunk_key,
@@ -32,6 +30,7 @@ from worker.ledger.batch_rows import (
     outcomes_key,
 )
 from worker.ledger.keys import ALL_PARTITIONS
+from worker.ledger.newer import NewerWork
 from worker.ledger.seal import NO_SEAL, Seal
 from worker.redis_faults import asking
 from worker.redis_scripts import load_script
@@ -69,6 +68,7 @@ class BatchLedger(Generic[RowT]):
         self._seal = seal
         self._row_of = row_of
         self._audit = Audit(redis)
+        self._newer = NewerWork()
         self._create = load_script(redis, "worker.ledger", "create_batch")
         self._put_chunk = load_script(redis, "worker.ledger", "put_chunk")
         self._end_upload = load_script(redis, "worker.ledger", "seal_batch")
@@ -152,13 +152,22 @@ class BatchLedger(Generic[RowT]):
         return batch
 
     async def all(self) -> list[Batch]:
-        """All of them, the newest first."""
+        """All of them, the newest first, but those that only a newer release can read."""
         async with asking(self._redis, is_one_call=False), self._redis.pipeline(transaction=False) as pipeline:
             for partition in ALL_PARTITIONS:
                 pipeline.smembers(batches_key(partition))
             ids = [batch_id for some in await pipeline.execute() for batch_id in some]
-        found = [batch for batch in await self._read(ids) if batch is not None]
-        return sorted(found, key=lambda batch: (batch.created_at, batch.batch_id), reverse=True)
+        found = []
+        for batch_id in ids:
+            try:
+                found += await self._read([batch_id])
+            except NewerFormatError:
+                self._newer.left(BATCH, batch_id)
+        return sorted(
+            (batch for batch in found if batch is not None),
+            key=lambda batch: (batch.created_at, batch.batch_id),
+            reverse=True,
+        )
 
     async def _read(self, batch_ids: Sequence[str]) -> list[Batch | None]:
         batches: list[Batch | None] = []
@@ -307,28 +316,6 @@ class BatchLedger(Generic[RowT]):
             for partition in ALL_PARTITIONS:
                 pipeline.unlink(counts_key(partition, batch_id))
             await pipeline.execute()
-
-
-async def read_rows(redis: Redis, batch_id: str, chunk: int, seal: Seal = NO_SEAL) -> list[str]:
-    """The texts of a chunk's rows.
-
-    Raises:
-        BatchNotFoundError: it is gone, with its batch.
-        SealError: they cannot be read with this seal's keys.
-    """
-    content = await redis.execute_command("GET", chunk_key(batch_id, chunk), **{NEVER_DECODE: []})  # type: ignore[no-untyped-call]
-    if content is None:
-        raise BatchNotFoundError(batch_id)
-    return unpacked(seal.unpacked(batch_id, f"{CHUNK_PLACE}{chunk}", content[DIGEST_BYTES:]))
-
-
-async def read_outcomes(redis: Redis, batch_id: str, chunk: int) -> dict[int, WrittenOutcome]:
-    """A chunk's outcomes so far, by the rows' indexes in it."""
-    async with redis.pipeline(transaction=False) as pipeline:
-        for partition in ALL_PARTITIONS:
-            pipeline.hgetall(outcomes_key(partition, batch_id, chunk))
-        found = await pipeline.execute()
-    return {int(index): WrittenOutcome.parse(text) for some in found for index, text in some.items()}
 
 
 def _refuse(batch_id: str, state: str, action: str) -> NoReturn:

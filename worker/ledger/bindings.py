@@ -18,8 +18,8 @@ from redis.asyncio import Redis
 from worker.domain.binding import BindingName, BindingStatus, BoundBinding
 from worker.ledger.callback_records import flatten
 from worker.ledger.index_walk import walk_by_score
+from worker.ledger.job_views import is_bound_state
 from worker.ledger.keys import ALL_PARTITIONS, binding_index_key, bindings_key, job_keys
-from worker.ledger.records import is_bound_state
 from worker.ledger.registration import all_digests_of, expires_at_of
 from worker.ledger.seal import NO_SEAL, Seal
 from worker.ledger.sealed_records import opened_fields, sealed_json, sealed_pairs

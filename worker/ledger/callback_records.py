@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
+from worker.domain.formats import CALLBACK
 from worker.domain.job import Lane
 from worker.domain.job_ids import partition_of
 from worker.ledger.keys import (
@@ -14,7 +15,6 @@ from worker.ledger.keys import (
     receiver_line_member,
 )
 
-RECORD_VERSION = "1"
 MOST_LOGGED = 20
 """Tries that a callback's log keeps, the newest."""
 
@@ -96,7 +96,7 @@ class OwedCallback:
 
     def pairs(self, job_id: str) -> list[str]:
         """Field, value, field, value … of the callback's record; the scripts add what the time decides."""
-        fields = {"v": RECORD_VERSION, "job_id": job_id, "url": self.url, "host": self.host, "body": self.body}
+        fields = {"v": str(CALLBACK.writes), "job_id": job_id, "url": self.url, "host": self.host, "body": self.body}
         fields["state"] = "waiting"
         fields |= {"token": self.token, "tries": "1"} if self.token else {}
         told = {

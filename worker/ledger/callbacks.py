@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from redis.asyncio import Redis
 
+from worker.domain.formats import CALLBACK
 from worker.domain.job import Lane
 from worker.errors import SealError
 from worker.ledger.callback_records import CallbackClaim, CallbackHead, line_of
@@ -24,6 +25,7 @@ from worker.ledger.keys import (
     split_member,
     timetable_key,
 )
+from worker.ledger.newer import NewerWork
 from worker.ledger.seal import NO_SEAL, Seal
 from worker.ledger.sealed_records import BODY, opened_value
 from worker.logs import get_log
@@ -57,6 +59,7 @@ class CallbackLedger:
         self._seal = seal
         self._give_up_ms = give_up_ms
         self._dead_ttl_ms = dead_ttl_ms
+        self._newer = NewerWork()
         self._claim = load_script(redis, "worker.ledger", "claim_callback")
         self._settle = load_script(redis, "worker.ledger", "settle_callback")
         self._park = load_script(redis, "worker.ledger", "park_callback")
@@ -76,7 +79,7 @@ class CallbackLedger:
     async def claim(
         self, webhook_id: str, host: str, *, token: str, lease_ms: int, is_sent: bool = True
     ) -> CallbackClaim | None:
-        """Take the lease of a callback, or None where it is delivered, given up, not due, or in other hands.
+        """Take the lease of a callback, or None where that cannot be: it is delivered, not due, another's, newer.
 
         Args:
             webhook_id: of the callback.
@@ -87,8 +90,11 @@ class CallbackLedger:
         """
         reply = await self._claim(
             [callback_key(webhook_id), job_keys(job_of_webhook(webhook_id)).timetable, line_of(webhook_id, host)],
-            [member_of(Lane.CALLBACK, webhook_id), token, lease_ms, self._give_up_ms, "" if is_sent else "1"],
-        )
+            [member_of(Lane.CALLBACK, webhook_id), token, lease_ms, self._give_up_ms, "" if is_sent else "1",
+             CALLBACK.reads],
+        )  # fmt: skip
+        if reply[0] == "newer":
+            self._newer.left(CALLBACK, webhook_id)
         if reply[0] != "claimed":
             return None
         _, tries, is_late, *flat = reply

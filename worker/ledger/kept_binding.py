@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from worker.domain.expiration import parse_expiration, unix_ms
+from worker.domain.formats import JOB, NewerFormatError
 from worker.domain.job import JobState, OnDoubt
 from worker.domain.renewal import RenewalPolicy
 from worker.errors import SealError
@@ -16,7 +17,7 @@ from worker.logs import get_log
 _log = get_log(__name__)
 
 FIELDS = (
-    "state", "binding", "subs_id", "phone_no_x", "request", "finished_at", "on_doubt", "renew", "renew_seed",
+    "v", "state", "binding", "subs_id", "phone_no_x", "request", "finished_at", "on_doubt", "renew", "renew_seed",
     "renewals", "renew_failures", "renew_throttles", "renew_code", "renew_due", "renew_step", "renew_job",
     "renew_told", "renew_closed", "history", "callback_url", "callback_secret_name", "callback_order_key",
     "callback_deadline_in", "callback_deadline_at",
@@ -117,6 +118,8 @@ NOT_YET = "not_yet"
 """Its job has not ended."""
 TO_BE_UNBOUND = "to_be_unbound"
 """Its order was closed, kept or not, and it is to be ended."""
+NEWER = "newer"
+"""A newer release made it, or its policy."""
 
 
 def kept_binding(
@@ -133,7 +136,10 @@ def kept_binding(
         return TO_BE_UNBOUND
     known = {name: value for name, value in record.items() if value is not None}
     try:
+        JOB.check(int(record["v"] or 1))
         return _kept(binding_id, opened_record(seal, binding_id, known), now_ms)
+    except NewerFormatError:
+        return NEWER
     except SealError as sealed:
         _log.error("binding cannot be renewed by this process", binding_id=binding_id, message=str(sealed))
         return NOT_YET

@@ -11,6 +11,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
+from worker.domain.formats import JOB
 from worker.domain.job import Job, JobState, Lane, Orphan
 from worker.domain.job_ids import partition_of
 from worker.domain.renewal import DEFAULT_SPREAD
@@ -21,9 +22,11 @@ from worker.ledger.callback_records import OwedCallback, flatten
 from worker.ledger.callbacks import DEFAULT_GIVE_UP_MS
 from worker.ledger.closed_orders import closed_orders_key
 from worker.ledger.filed_bindings import FiledBindings
+from worker.ledger.job_views import has_ended, job_from_record
 from worker.ledger.keeping import Keeping
 from worker.ledger.keys import callback_key, job_keys, member_of
-from worker.ledger.records import Claim, NewJob, Settlement, claim_from_record, job_from_record
+from worker.ledger.newer import NewerWork
+from worker.ledger.records import Claim, NewJob, Settlement, claim_from_record
 from worker.ledger.registration import order_of, registration_of
 from worker.ledger.renewal_keys import is_renewal_over, renewal_member, renewals_key
 from worker.ledger.retention import Retention
@@ -79,6 +82,7 @@ class Ledger(FiledBindings):
         self._order = CallbackOrder(redis, look_ms=order_look_ms)
         self._traces = traces
         self._keeping = Keeping(redis, spread=renewal_spread)
+        self._newer = NewerWork()
         self._open = load_script(redis, "worker.ledger", "open")
         self._claim = load_script(redis, "worker.ledger", "claim")
         self._renew = load_script(redis, "worker.ledger", "renew")
@@ -169,7 +173,8 @@ class Ledger(FiledBindings):
                 doubt; `any` to resolve a doubt.
 
         Returns:
-            The claim, or why there is none: `missing`, `ended`, `leased`, `early` or `condemned`.
+            The claim, or why there is none: `missing`, `ended`, `leased`, `early`, `condemned`, or `newer`: it
+            is a newer release's, and was left as it is.
 
         Raises:
             BrokenRecordError: this release cannot read its record. The lease is taken all the same, and runs out: as
@@ -181,9 +186,11 @@ class Ledger(FiledBindings):
             [keys.job, keys.timetable, keys.in_doubt, keys.failed],
             [
                 *(member_of(lane, job_id), token, lease_ms, self._rescues),
-                *(self._retention.ms(JobState.FAILED), keys.ended_channel, resume),
+                *(self._retention.ms(JobState.FAILED), keys.ended_channel, resume, JOB.reads),
             ],
         )
+        if reply[0] == "newer":
+            self._newer.left(JOB, job_id)
         if reply[0] != "claimed":
             return str(reply[0])
         try:
@@ -308,8 +315,9 @@ class Ledger(FiledBindings):
         """
         if job_id.startswith(RENEWAL_MARK):
             return await is_renewal_over(self._redis, job_id)
-        state = await self._redis.hget(job_keys(job_id).job, "state")  # type: ignore[misc, unused-ignore]
-        return state is None or state not in (JobState.ACCEPTED, JobState.SUBMITTING, JobState.WAITING)
+        client: Any = self._redis
+        state, finished_at = await client.hmget(job_keys(job_id).job, ["state", "finished_at"])
+        return has_ended(state, finished_at)
 
     async def read(self, job_id: str) -> Job:
         """A job as it stands.

@@ -14,8 +14,8 @@ from redis.asyncio import Redis
 from worker.domain.job import Job, JobKind, JobState, Lane
 from worker.errors import SealError
 from worker.ledger.index_walk import MEMBERS_PER_PAGE, Tell, in_batches, walk_by_score
+from worker.ledger.job_views import job_from_record
 from worker.ledger.keys import ALL_PARTITIONS, VERSION, job_keys, partition_tag, split_member, timetable_key
-from worker.ledger.records import job_from_record
 from worker.ledger.seal import NO_SEAL, Seal
 from worker.ledger.sealed_records import is_sealed_field
 from worker.redis_faults import asking

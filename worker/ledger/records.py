@@ -8,12 +8,13 @@ from typing import TypeVar
 
 from pydantic_core import to_json
 
-from worker.domain.job import Job, JobKind, JobState, Lane, OnDoubt, Orphan
+from worker.domain.formats import JOB
+from worker.domain.job import JobKind, JobState, Lane, OnDoubt
 from worker.errors import AxnError
-from worker.ledger.callback_records import NO_WISHES, RECORD_VERSION, CallbackWishes, OwedCallback
+from worker.ledger.callback_records import NO_WISHES, CallbackWishes, OwedCallback
 from worker.ledger.rebind_record import Rebinding
 from worker.ledger.seal import NO_SEAL, Seal
-from worker.ledger.sealed_records import ORPHAN_PREFIX, is_sealed_field, opened_record
+from worker.ledger.sealed_records import is_sealed_field, opened_record
 
 _REPLY_HEAD = 9
 _IS_POISON = 7
@@ -68,7 +69,7 @@ class NewJob:
     def pairs(self) -> list[str]:
         """Field, value, field, value …, without empty ones and the seed, which the script writes itself."""
         fields = {
-            "v": RECORD_VERSION,
+            "v": str(JOB.writes),
             "job_id": self.job_id,
             "kind": self.kind.value,
             "is_confirmed": "1" if self.is_confirmed else "",
@@ -205,7 +206,7 @@ def claim_from_record(reply: list[str], job_id: str, token: str, seal: Seal = NO
     record = opened_record(seal, job_id, record_in(reply))
     try:
         _check_version(record)
-        return _claim(record, _parameters_of(record), job_id, token, reply)
+        return _claim(record, parameters_of(record), job_id, token, reply)
     except BrokenRecordError:
         if not is_poison(reply):
             raise
@@ -231,11 +232,13 @@ def is_poison(reply: Sequence[str]) -> bool:
 
 
 def _check_version(record: Mapping[str, str]) -> None:
-    if record.get("v") != RECORD_VERSION:
-        raise BrokenRecordError(f"its version is {record.get('v')!r:.20}, this release reads {RECORD_VERSION}")
+    version = record.get("v", "")
+    if not version.isdecimal() or not 1 <= int(version) <= JOB.reads:
+        raise BrokenRecordError(f"its version is {version!r:.20}, this release reads 1 to {JOB.reads}")
 
 
-def _parameters_of(record: Mapping[str, str]) -> dict[str, str]:
+def parameters_of(record: Mapping[str, str]) -> dict[str, str]:
+    """The business parameters in a record; raises BrokenRecordError."""
     try:
         parameters = json.loads(record.get("request", "{}"))
     except (ValueError, RecursionError):
@@ -288,60 +291,3 @@ def _claim(
         )
     except ValueError as unreadable:
         raise BrokenRecordError(f"unreadable ({type(unreadable).__name__})") from None
-
-
-def job_from_record(job_id: str, record: Mapping[str, str], seal: Seal = NO_SEAL) -> Job:
-    """Read a job's hash as its producer may see it.
-
-    Raises:
-        BrokenRecordError: it tells no state that this release knows.
-        SealError: its numbers cannot be read.
-    """
-    record = opened_record(seal, job_id, record)
-    try:
-        state = JobState(record.get("state", ""))
-    except ValueError:
-        raise BrokenRecordError(f"job {job_id}: its record tells no state that this release knows") from None
-    try:
-        parameters = _parameters_of(record)
-    except BrokenRecordError:  # what is known of its end can be read all the same
-        parameters = {}
-    return Job(
-        job_id=job_id,
-        state=state,
-        lane=_known(Lane, record.get("lane"), Lane.CHECKOUT),
-        kind=_known(JobKind, record.get("kind"), JobKind.BIND),
-        phone_no_x=record.get("phone_no_x", ""),
-        subs_id=record.get("subs_id", ""),
-        request_id=record.get("request_id", ""),
-        code=record.get("code", ""),
-        message=record.get("message", ""),
-        attempts=int(record.get("attempts", 0)),
-        accepted_at=int(record.get("accepted_at", 0)),
-        finished_at=int(record.get("finished_at", 0)),
-        next_at=int(record.get("next_at", 0)) if state is JobState.WAITING else 0,
-        deadline_at=int(record.get("deadline_at", 0)),
-        expiration=parameters.get("Expiration", ""),
-        out_id=parameters.get("OutId", ""),
-        out_order_id=parameters.get("OutOrderId", ""),
-        possible_orphans=int(record.get("possible_orphans", 0)),
-        callback_state=record.get("callback_state", ""),
-        callback_attempts=int(record.get("callback_attempts", 0)),
-        orphans=tuple(
-            Orphan(**json.loads(text)) for name, text in sorted(record.items()) if name.startswith(ORPHAN_PREFIX)
-        ),
-        resolved_by=record.get("resolved_by", ""),
-        step=record.get("step", ""),
-        old_phone_no_x=record.get("old_phone_no_x", ""),
-        old_subs_id=record.get("old_subs_id", ""),
-    )
-
-
-def is_bound_state(state: str) -> bool:
-    """Whether a record that tells this state is a binding's record, too."""
-    return any(known.is_bound for known in JobState if known == state)
-
-
-def _known(kind: type[EnumT], value: str | None, default: EnumT) -> EnumT:
-    """The member of this value; the default for one that this release does not know."""
-    return next((member for member in kind if member == value), default)

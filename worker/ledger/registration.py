@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from worker.domain.binding import Binding, BindingName, NameKind, names_of
 from worker.domain.expiration import parse_expiration, unix_ms
 from worker.ledger.closed_orders import order_digest
-from worker.ledger.records import Claim, Settlement, is_bound_state
+from worker.ledger.job_views import is_bound_state
+from worker.ledger.records import Claim, Settlement
 from worker.ledger.seal import NO_SEAL, Seal
 
 DIGEST_LENGTH = 14

@@ -70,12 +70,14 @@ class Presences:
 
 
 def read_presences(told: dict[str, str]) -> list[Presence]:
-    """Of the hash's content: all that can be read, by process."""
+    """Of the hash's content: all that can be read, by process. Fields that this release does not know are left out."""
     found = []
+    known = {one.name for one in dataclasses.fields(Presence)} - {"process", "seen_at"}
     for process, text in sorted(told.items()):
         seen_at, _, fields = text.partition(" ")
         try:
-            found.append(Presence(process=process, seen_at=int(seen_at), **json.loads(fields)))
-        except (ValueError, TypeError):  # of a release that tells otherwise
+            read = {name: value for name, value in json.loads(fields).items() if name in known}
+            found.append(Presence(process=process, seen_at=int(seen_at), **read))
+        except (ValueError, TypeError, AttributeError):  # of a release that tells otherwise
             continue
     return found

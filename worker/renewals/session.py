@@ -14,9 +14,11 @@ from typing import Protocol
 from redis.exceptions import RedisError
 
 from worker.clock import Clock
+from worker.domain.formats import RENEWAL
 from worker.domain.job import Lane
-from worker.ledger.kept_binding import NOT_YET, TO_BE_UNBOUND, KeptBinding
+from worker.ledger.kept_binding import NEWER, NOT_YET, TO_BE_UNBOUND, KeptBinding
 from worker.ledger.keys import ALL_PARTITIONS
+from worker.ledger.newer import NewerWork
 from worker.ledger.renewal_keys import partition_of_renewal_id
 from worker.ledger.renewals import Place, Renewals
 from worker.logs import get_log
@@ -27,6 +29,7 @@ from worker.renewals.rules import RenewalRules
 _log = get_log(__name__)
 _MOST_COME = 500
 _NOT_YET_MS = 60_000
+_NEWER_MS = 60_000
 _BROKE_OFF_MS = 60_000
 _LOOKS_PER_LEASE = 3
 
@@ -52,6 +55,7 @@ class RenewalSessions:
         self._rules = rules
         self._clock = clock
         self._progress = progress
+        self._newer = NewerWork(clock)
         self._sessions: dict[int, asyncio.Task[None]] = {}
         self._is_stopping = False
 
@@ -147,7 +151,7 @@ class RenewalSessions:
         places = []
         for binding_id, kept in zip(ids, await self._renewals.read(ids), strict=True):
             if isinstance(kept, str) and kept != TO_BE_UNBOUND:
-                places.append(_place_of(binding_id, kept, now_ms))
+                places.append(self._place_of(binding_id, kept, now_ms))
             else:
                 running[binding_id] = asyncio.get_running_loop().create_task(
                     self._renew(partition, binding_id, kept, now_ms)
@@ -174,11 +178,17 @@ class RenewalSessions:
     async def _sort(self, partition: int, ids: Sequence[str], now_ms: int) -> None:
         if ids:
             kept = zip(ids, await self._renewals.read(ids), strict=True)
-            await self._renewals.sort(partition, [_place_of(binding_id, one, now_ms) for binding_id, one in kept])
+            await self._renewals.sort(partition, [self._place_of(id_, one, now_ms) for id_, one in kept])
+
+    def _place_of(self, binding_id: str, kept: KeptBinding | str, now_ms: int) -> Place:
+        """Where a binding belongs whose time has come."""
+        if kept == NEWER:
+            self._newer.left(RENEWAL, binding_id)
+            return Place(binding_id, is_due=False, at_ms=now_ms + _NEWER_MS)
+        return _place_of(binding_id, kept, now_ms)
 
 
 def _place_of(binding_id: str, kept: KeptBinding | str, now_ms: int) -> Place:
-    """Where a binding belongs whose time has come."""
     if isinstance(kept, str):
         if kept in (NOT_YET, TO_BE_UNBOUND):
             return Place(binding_id, is_due=False, at_ms=now_ms + _NOT_YET_MS)

@@ -6,10 +6,13 @@
 -- ARGV[6] channel that tells waiters of the end
 -- ARGV[7] '' to work on the job. Who knows what became of it resumes it, also when it waits or is in doubt: with the
 --   number of the attempt he knows of, or 'any' for a person who resolves a doubt
+-- ARGV[8] up to which version the caller can read a job's record
 -- Returns {status}, or for 'claimed'
 --   {status, now_ms, fence, attempt, is_probe, is_late, began_at, is_poison, rescues, field, value, ...}.
 --   missing: no record and nobody waits for one     ended: nothing to do (the timetable forgets it)
 --   leased: another worker holds it                  early: it waits until a time that has not come
+--   newer: the record's version is a newer release's. It stays as it is; where nothing but a look at what became of a
+--   message is planned, the timetable looks again soon, and as the job grows old at most once a minute
 --   condemned: the timetable knew it, but its record is missing or tells no state: failed now, with code poison
 -- is_probe 1: what the last attempt did is unknown, so its number, and with it its nonce, is used again.
 -- is_late 1: the deadline has passed; no new attempt was numbered and nothing may be sent.
@@ -39,6 +42,15 @@ if #record == 0 then
 end
 local job = {}
 for i = 1, #record, 2 do job[record[i]] = record[i + 1] end
+if (tonumber(job.v or '0') or 0) > tonumber(ARGV[8]) then
+  local planned = tonumber(redis.call('ZSCORE', KEYS[2], ARGV[1]) or '0')
+  if planned ~= math.floor(planned) then -- take_due.lua says what a fraction is
+    local age = now - (tonumber(job.accepted_at or '0') or 0)
+    local look = now + math.min(math.max(age / 8, 1000), 60000)
+    redis.call('ZADD', KEYS[2], 'XX', string.format('%.0f', look), ARGV[1])
+  end
+  return {'newer'}
+end
 local fence = tonumber(job.fence or '0') or 0
 local attempt = tonumber(job.attempts or '0') or 0
 local rescues = tonumber(job.rescues or '0') or 0

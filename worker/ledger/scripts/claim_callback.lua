@@ -4,8 +4,10 @@
 -- ARGV[1] timetable member    ARGV[2] token of this very claim    ARGV[3] lease in ms
 -- ARGV[4] ms after which a callback is given up that tells no such time: one that a person has brought back
 -- ARGV[5] '1' if nothing will be sent: no try is numbered
+-- ARGV[6] up to which version the caller can read a callback's record
 -- Returns {status}, or for 'claimed' {status, try, is_late, field, value, ...}. missing: delivered or given up already;
--- leased: another worker is sending it; early: its time has not come. In every case it leaves the line, and stands in
+-- leased: another worker is sending it; early: its time has not come; newer: its version is a newer release's, so that it
+-- is looked at again soon, and as it grows old at most once a minute. In every case it leaves the line, and stands in
 -- the timetable where it must. is_late 1: the time to give it up has come; no try was numbered, nothing may be sent.
 -- Safe to resend: the same token gets the same claim again.
 local record = redis.call('HGETALL', KEYS[1])
@@ -18,6 +20,15 @@ if #record == 0 or callback.state == 'dead' then
 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if (tonumber(callback.v or '0') or 0) > tonumber(ARGV[6]) then
+  local age = now - (tonumber(callback.created_at or '0') or 0)
+  local look = now + math.min(math.max(age / 8, 1000), 60000)
+  for _, field in ipairs({'lease_until', 'next_at'}) do
+    look = math.max(look, tonumber(callback[field] or '0') or 0)
+  end
+  redis.call('ZADD', KEYS[2], string.format('%.0f', look), ARGV[1])
+  return {'newer'}
+end
 local try = tonumber(callback.tries or '0')
 local give_up = tonumber(callback.give_up_at or '0')
 if give_up == 0 then give_up = now + tonumber(ARGV[4]) end
