@@ -2,9 +2,10 @@
 
 import dataclasses
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from tests.year.model import Troubles, judge
+from tests.year.model import Troubles, Verdict, judge
 from tests.year.year import Played
 
 MOST_IN_FLIGHT = 128
@@ -35,7 +36,6 @@ def report_on(played: Played, troubles: Troubles) -> Report:
     """Judge each order by itself, then the sums."""
     report = Report()
     totals: Counter[str] = Counter()
-    told: Counter[str] = Counter()
     for order in played.scenario.orders:
         wish = dataclasses.replace(
             order.wish,
@@ -49,11 +49,9 @@ def report_on(played: Played, troubles: Troubles) -> Report:
         totals.update(orders=1, bindings=len(lives), renewals=verdict.renewals, lost=verdict.lost)
         totals.update(rebound=verdict.rebound)
         if order.is_told:
-            told.update(renewed=verdict.renewals, rebound=verdict.rebound)
-            told.update(lost=verdict.lost - verdict.rebound - verdict.unsure, unsure=verdict.unsure)
+            report.faults += [f"{order.name}: {fault}" for fault in _untold(verdict, played.events.get(order.name, []))]
     report.faults += played.disagreements
     _check_calls(report, played, totals["renewals"])
-    _check_events(report, played, told)
     report.counts = dict(totals) | {
         "repeated": played.repeated, "troubles": len(played.troubles), "leaps": played.leaps,
     }  # fmt: skip
@@ -70,10 +68,10 @@ def _check_calls(report: Report, played: Played, renewals: int) -> None:
         report.faults.append(f"{played.repeated} renewals were repeated, and only {most} answers can have been lost")
 
 
-def _check_events(report: Report, played: Played, told: Counter[str]) -> None:
-    """The receiver's counts: each event once, as many as there was to tell of."""
-    types = Counter(played.event_types.values())
-    for what in ("renewed", "rebound", "lost"):
-        came, least = types[f"binding.{what}"], told[what]
-        if not least <= came <= least + (told["unsure"] if what == "lost" else 0):
-            report.faults.append(f"{came} events binding.{what}, not {least}")
+def _untold(verdict: Verdict, types: list[str]) -> Iterator[str]:
+    """What an order's receiver heard: each event once, as many as there was to tell of."""
+    lost = verdict.lost - verdict.rebound - verdict.unsure
+    for what, least in (("renewed", verdict.renewals), ("rebound", verdict.rebound), ("lost", lost)):
+        came = types.count(f"binding.{what}")
+        if not least <= came <= least + (verdict.unsure if what == "lost" else 0):
+            yield f"{came} events binding.{what}, not {least}"

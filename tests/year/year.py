@@ -49,7 +49,7 @@ class Played:
         repeated: of the accepted ones, how many set an end that was set already.
         unanswered: calls that were done and whose answer was lost.
         leaps: how often the time was moved ahead because nothing was under way.
-        event_types: by webhook-id.
+        events: by order: the types of the events that its receiver was told, each webhook-id once.
         disagreements: what the registry has other than the provider in the end.
     """
 
@@ -61,7 +61,7 @@ class Played:
     repeated: int = 0
     unanswered: int = 0
     leaps: int = 0
-    event_types: dict[str, str] = field(default_factory=dict)
+    events: dict[str, list[str]] = field(default_factory=dict)
     disagreements: list[str] = field(default_factory=list)
 
 
@@ -289,7 +289,9 @@ class Year:
         played.repeated, played.unanswered = provider.repeated, provider.lost_answers
         stats: Any = provider.gateway.stats.as_dict(self._time.unix_s())
         played.updates = dict(stats.get("UpdateSubscription", {}).get("codes", {}))
-        played.event_types = dict(self._engine.receiver.types)
+        receiver = self._engine.receiver
+        for webhook_id, type_ in receiver.types.items():
+            played.events.setdefault(receiver.bodies[webhook_id]["out_order_id"], []).append(type_)
 
     async def _compare(self) -> None:
         """The registry with the provider; what was ended at the console may not have been noticed yet."""
