@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sentry_sdk
 from celery import Celery
-from celery.signals import worker_init
+from celery.utils.dispatch import Signal
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -192,11 +192,9 @@ async def settings_are_wrong(bench: Bench) -> None:
     def start(**_: Any) -> None:
         raise SettingsError(NASTY)
 
-    worker_init.connect(start, weak=False)
-    try:
-        worker_init.send(sender=None)
-    finally:
-        worker_init.disconnect(start)
+    starting = Signal(name="worker_init", providing_args=[])  # Celery's own has the worker's receivers, too
+    starting.connect(start, weak=False)
+    starting.send(sender=None)
 
 
 async def redis_is_away(bench: Bench) -> None:
