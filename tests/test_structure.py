@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,13 @@ def test_no_compose_service_runs_as_root_or_without_a_health_check(compose: dict
         assert service["user"] not in ("", "root", "0"), name
         assert service["healthcheck"]["test"], name
     assert re.search(r"^USER axn$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_the_image_has_all_that_only_a_setting_switches_on() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    in_the_image = re.search(r"^ARG EXTRAS=(\S+)$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert in_the_image
+    assert set(in_the_image[1].split(",")) == set(project["optional-dependencies"]) - {"dev", "embedded"}
 
 
 def test_the_sandbox_is_only_in_its_profile(compose: dict[str, Any]) -> None:
