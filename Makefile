@@ -2,13 +2,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 ORDERS ?= 1000
 
-.PHONY: demo test test-docs test-cluster test-redis test-rabbitmq test-upgrade chaos soak soak-batches year bench bench-pace check lint types arrows readme diagrams lock clean
+.PHONY: demo test test-whole test-docs test-cluster test-redis test-rabbitmq test-upgrade chaos soak soak-batches year bench bench-pace check lint types arrows readme diagrams lock clean
 
 demo: .venv/installed-embedded ## the whole way of 1,000 orders on this machine
 	$(BIN)/axn demo --orders $(ORDERS)
 
-test: .venv/installed-dev ## all tests; many wait for processes, so three at a time keep two cores busy
-	$(BIN)/python -m pytest -n 3 --dist worksteal
+test: .venv/installed-dev ## all tests but those below; many wait for processes, so three at a time keep two cores busy
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not whole"
+
+test-whole: .venv/installed-dev ## those that start a whole system each: two releases, the docs' commands, faults; a minute
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m whole
 
 test-docs: .venv/installed-dev ## each command of README.md and docs/ in a real shell; some minutes
 	$(BIN)/python -m pytest tests/docs tests/docs/long_shell.py

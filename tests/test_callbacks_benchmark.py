@@ -14,6 +14,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
 
 
+@pytest.mark.whole
 def test_its_smallest_slice_measures_everything() -> None:
     ran = run(*SMALLEST.split())
     assert (ran.returncode, ran.stderr) == (0, "")

@@ -26,6 +26,7 @@ def wait_for_children(pid: int, count: int) -> list[int]:
     raise TimeoutError(f"{children} are not {count} children")
 
 
+@pytest.mark.whole
 def test_each_kind_of_contestant_sends_within_its_limit_and_is_counted() -> None:
     ran = subprocess.run(
         [*COMMAND, "--contestants=pace,pyrate,celery-single", *SMALLEST, "--json"],

@@ -18,6 +18,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False, timeout=60)
 
 
+@pytest.mark.whole
 def test_its_smallest_slice_measures_ours_and_the_floor() -> None:
     ran = run("--quick", "--jobs=60", "--producers=2", "--measure-s=0.3", "--contestants=ours-checkout,floor", "--json")
     assert ran.returncode == 0, ran.stderr

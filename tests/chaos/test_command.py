@@ -57,6 +57,7 @@ def test_help_shows_an_example() -> None:
     assert "--cells A2,B3 --seed 7" in ran.stdout
 
 
+@pytest.mark.whole
 def test_an_interrupt_leaves_no_process_and_no_folder(short_folder: Path) -> None:
     process = subprocess.Popen(
         [*COMMAND, "--cells", "B6,A2", "--jobs", "20"],

@@ -53,7 +53,9 @@ def run(work: Coroutine[Any, Any, CellResult]) -> CellResult:
         return uvloop.run(work)
 
 
-@pytest.mark.parametrize("cell", SLICE, ids=lambda cell: cell.id)
+@pytest.mark.parametrize(
+    "cell", [SLICE[0], *(pytest.param(cell, marks=pytest.mark.whole) for cell in SLICE[1:])], ids=lambda cell: cell.id
+)
 def test_nothing_is_lost_bound_twice_or_told_in_a_log_while(cell: Cell) -> None:
     told: list[str] = []
     cell = replace(cell, options=replace(cell.options, log_level="debug"))  # its logs are looked through for leaks
@@ -70,6 +72,7 @@ def test_each_row_of_a_batch_has_one_effect_and_is_reported_while_its_processes_
     assert sum(result.verdict.states.values()) > result.figures["rows"] == _ROWS
 
 
+@pytest.mark.whole
 def test_the_same_checker_sees_plain_celery_lose_or_double_jobs() -> None:
     result = run(play_control(jobs=_CONTROL_JOBS, kills=_CONTROL_KILLS, tell=lambda _: None))
     assert result.jobs == _CONTROL_JOBS

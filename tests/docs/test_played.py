@@ -13,6 +13,7 @@ from .stage import Stage
 TUNING = {"AXN_PACE__BIND_AXN_PER_SECOND": "200", "AXN_PACE__QUERY_PER_SECOND": "500"}
 
 
+@pytest.mark.whole
 @pytest.mark.timeout(300)
 def test_every_page_can_be_played(subtests: pytest.Subtests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One test for all, so that there is one system, in one of the processes that run the tests."""

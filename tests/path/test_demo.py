@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.local.processes import runs, wait_until
 
 AXN = [sys.executable, "-m", "worker.cli"]
@@ -60,6 +62,7 @@ def test_the_demo_binds_and_delivers_every_order() -> None:
     assert report["accepted"] == report["bound"] == report["delivered"] == 60
 
 
+@pytest.mark.whole
 def test_a_worker_killed_in_the_middle_loses_nothing() -> None:
     with axn("demo", "--orders", "250", "--rate", "50", "--json") as process:
         assert process.stderr is not None

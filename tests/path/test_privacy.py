@@ -105,6 +105,7 @@ def private_numbers(running: Running) -> list[str]:
     return sorted({binding["PhoneNoX"] for binding in made})
 
 
+@pytest.mark.whole
 def test_a_dump_shows_no_number_where_they_are_sealed(sealed: Running) -> None:
     numbers = Numbers()
     everything_happens(sealed, numbers)

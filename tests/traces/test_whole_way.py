@@ -79,6 +79,7 @@ async def until(condition: Callable[[], Any]) -> None:
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.whole
 async def test_one_trace_from_the_producer_to_the_receiver(
     redis_server: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

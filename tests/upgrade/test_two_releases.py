@@ -24,6 +24,7 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> tuple[Release, Release
     return both_installed(folder, ("this", this_tree), ("next", lambda tree: make_next(this_tree(tree))))
 
 
+@pytest.mark.whole
 @pytest.mark.timeout(300)
 def test_two_releases_share_a_ledger(releases: tuple[Release, Release]) -> None:
     played(lambda system: _play(system, *releases))

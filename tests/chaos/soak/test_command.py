@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.chaos.test_command import processes_in, short_folder
 from tests.local.processes import wait_until
 
@@ -21,6 +23,7 @@ def test_help_shows_an_example_and_a_wrong_option_is_named() -> None:
     assert "--share" in refused.stderr
 
 
+@pytest.mark.whole
 def test_an_interrupt_in_the_load_leaves_no_process_and_no_folder_but_the_samples(
     short_folder: Path,
     tmp_path: Path,
