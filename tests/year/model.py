@@ -113,7 +113,7 @@ class Verdict:
         lost: lives that trouble, or somebody at the console, ended before their time.
         rebound: of those, how many were followed by another binding.
         unsure: of those that were not, how many may not have been noticed: somebody ended them at the console before
-            their next renewal, or the order was closed meanwhile.
+            their next renewal, or in their last period, or the order was closed meanwhile.
     """
 
     faults: list[str] = field(default_factory=list)
@@ -202,9 +202,9 @@ def _judge_end(verdict: Verdict, life: Life, follower: Life | None, case: _Case)
         return
     verdict.lost += 1
     verdict.rebound += follower is not None
-    is_noticed = life.died_s + _NOTICED_WITHIN_S < case.wish.closed_s and (
-        not life.is_unbound or life.end_s <= case.wanted_s
-    )
+    # What was ended at the console is found out by its next renewal, and in its last period it has none.
+    has_renewal = life.end_s <= case.wanted_s and not is_whole
+    is_noticed = life.died_s + _NOTICED_WITHIN_S < case.wish.closed_s and (not life.is_unbound or has_renewal)
     verdict.unsure += follower is None and not is_noticed
     if follower is not None and case.wish.if_gone == "rebind_same_x" and follower.phone_no_x != life.phone_no_x:
         verdict.faults.append(f"{life.subs_id} was replaced on another X")

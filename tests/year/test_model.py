@@ -114,3 +114,17 @@ def test_the_counts_are_those_of_the_lives() -> None:
     verdict = judge([LAPSED, FOLLOWER], TEN_DAYS, Troubles([(3 * DAY, 5 * DAY)]), 20 * DAY)
     assert (verdict.renewals, verdict.lost, verdict.rebound) == (0, 1, 1)
     assert judge([WHOLE], TEN_DAYS, NO_TROUBLE, 20 * DAY).renewals == 2
+
+
+@pytest.mark.parametrize(
+    ("lives", "is_unsure"),
+    [
+        ([life(died_s=3 * DAY, is_unbound=True)], False),
+        ([life(FIRST, SECOND, died_s=9 * DAY, is_unbound=True)], True),
+        ([life(FIRST, died_s=8 * DAY)], False),
+    ],
+    ids=["its next renewal finds out", "it was in its last period", "it lapsed"],
+)
+def test_whether_somebody_must_have_noticed_is_known(lives: list[Life], is_unsure: bool) -> None:
+    verdict = judge(lives, TEN_DAYS, NO_TROUBLE, 20 * DAY)
+    assert (verdict.lost, verdict.unsure) == (1, int(is_unsure))
