@@ -11,7 +11,7 @@ from tests.ledger.support import PHONE, callback_record_of, lapse, look_at, open
 from worker.attempt.decisions import bound
 from worker.attempt.found_bindings import FoundBindingsDesk
 from worker.domain.job import JobKind, JobState, Lane, OnDoubt
-from worker.ledger.keys import job_keys, member_of, orphan_webhook_id
+from worker.ledger.keys import orphan_webhook_id
 from worker.ledger.records import AttemptKnowledge, Claim, NewJob, Settlement
 
 from .bench import AMBIGUOUS, DONE, NONCE_USED, URL, WRONG, Bench, FakeProvider, LeapingClock
@@ -109,8 +109,6 @@ async def test_beside_another_end_it_is_an_orphan_and_unbound_where_the_request_
     assert (read.state, read.subs_id) == (before.state, before.subs_id)
     (orphan,) = read.orphans
     assert (orphan.phone_no_x, orphan.subs_id, bool(orphan.unbind_job_id)) == ("17000009999", "900", is_unbound)
-    client: Any = redis
-    assert await client.zscore(job_keys(job.job_id).with_orphans, member_of(Lane.CHECKOUT, job.job_id))
     webhook_id = orphan_webhook_id(job.job_id, "900")
     callback = await callback_record_of(redis, webhook_id)
     body = json.loads(callback["body"])

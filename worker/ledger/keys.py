@@ -66,7 +66,6 @@ class JobKeys:
     timetable: str
     in_doubt: str
     failed: str
-    with_orphans: str
     audit: str
     dead_callbacks: str
     ended_channel: str
@@ -85,7 +84,6 @@ def job_keys(job_id: str) -> JobKeys:
         timetable=timetable_key(partition),
         in_doubt=in_doubt,
         failed=failed,
-        with_orphans=f"{prefix}:with_orphans",
         audit=audit_key(partition),
         dead_callbacks=dead_callbacks_key(partition),
         ended_channel=f"{prefix}:ended:{job_id}",

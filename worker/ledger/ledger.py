@@ -275,13 +275,11 @@ class Ledger(FiledBindings):
         status = await self._report_orphan(
             [
                 keys.job,
-                keys.with_orphans,
                 keys.timetable,
                 callback_key(callback.webhook_id) if callback else keys.job,
                 callback.line_key if callback else keys.job,
             ],
             [
-                member_of(claim.lane, claim.job_id),
                 text,
                 orphan.subs_id,
                 *((callback.member, self._give_up_ms) if callback else ("", 0)),

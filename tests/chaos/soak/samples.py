@@ -19,7 +19,7 @@ from worker.observation.presence import PRESENCES_KEY, read_presences
 
 _MIB = 2**20
 _SCANNED_AT_A_TIME = 2_000
-_SORTED_SETS = ("timetable", "bindings", "in_doubt", "failed", "with_orphans", "dead_callbacks", "renewals",
+_SORTED_SETS = ("timetable", "bindings", "in_doubt", "failed", "dead_callbacks", "renewals",
                 "renewals_due")  # fmt: skip
 _HASHES = ("binding_index", "renewals_failing")
 _TAGGED = re.compile(r"\{(p\d\d|[a-z_]+)[^}]*\}(?::([a-z_]+))?")

@@ -29,7 +29,7 @@ _RECORDS_SHARE = 1.02
 _RECORDS_MORE = 200
 _LEFT_PER_KIND = 16
 """Keys of a kind that may be left when all is over: one for each partition, none for each job."""
-_OF_DOUBTS = {"keys job", "entries in_doubt", "entries with_orphans"}
+_OF_DOUBTS = {"keys job", "entries in_doubt"}
 _MESSAGES_OF_ONE = 64
 _LEFT_MIB = 8.0
 _IN_DOUBT_MIB = 4 / 1024
