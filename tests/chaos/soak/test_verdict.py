@@ -92,7 +92,7 @@ def test_a_sound_soak_has_no_broken_promise() -> None:
         ("wrong", "which no producer was told", lambda soak: soak["shown"].append(shown("stranger", 9))),
         ("wrong", "not as the row wants it", put(1, PhoneNoA="13800000001")),
         ("wrong", "the binding is live", put(2, ended="expired")),
-        ("lost", "80 s before", put(3, ExpireDate=_EXPIRES)),
+        ("lost", "130 s before", put(3, ExpireDate=_EXPIRES)),
         ("wrong", "120 s more", put(3, ExpireDate=beijing(_ENDED_S + KEPT_FOR_S + 120))),
     ],
 )
